@@ -1,0 +1,6 @@
+//! Stanch: a ChatOps bot that contains security incidents on Google Kubernetes Engine.
+//!
+//! Start with `ARCHITECTURE.md`. The pure core is in `core`, the doors to the world are in `ports`.
+
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
