@@ -5,4 +5,5 @@
 //! a Kubernetes node and its Compute instance agree.
 
 pub mod server;
+pub mod slack;
 pub mod world;

@@ -23,11 +23,7 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const CONNECTION_TIME_SECONDS: u64 = 18_060;
 
 /// The far end of `apps.connections.open`'s URL.
-pub(super) async fn link(
-    Shared(api): Shared<Api>,
-    Query(query): Query<HashMap<String, String>>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
+pub(super) async fn link(Shared(api): Shared<Api>, Query(query): Query<HashMap<String, String>>, upgrade: WebSocketUpgrade) -> Response {
     let known = ["ticket", "app_id", "debug_reconnects"];
     let ticket = query.get("ticket").cloned().unwrap_or_default();
     let strange = query.keys().any(|name| !known.contains(&name.as_str()));

@@ -142,8 +142,7 @@ impl State {
                 members.insert(bot.clone());
             }
             let (id, name) = (seed.id.clone(), seed.name.clone());
-            let channel =
-                Channel { id, name, is_im: seed.is_im, is_private: seed.is_private, created, members, messages: BTreeMap::new() };
+            let channel = Channel { id, name, is_im: seed.is_im, is_private: seed.is_private, created, members, messages: BTreeMap::new() };
             (seed.id.clone(), channel)
         });
         Self {

@@ -109,7 +109,7 @@ impl SlackEmulator {
             }
         };
         let found = tokio::time::timeout(timeout, search).await.ok().flatten();
-        found.ok_or_else(|| TimedOut { waited: timeout, transcript: self.look(View::to_string) })
+        found.ok_or_else(|| TimedOut { waited: timeout, transcript: self.look(|view| view.to_string()) })
     }
 }
 

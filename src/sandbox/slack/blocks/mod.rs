@@ -344,7 +344,8 @@ mod tests {
     #[test]
     fn ids_are_filled_in() {
         let mut serial = 0;
-        let blocks = vec![json!({ "type": "divider", "block_id": "mine" }), json!({ "type": "actions", "elements": [{ "type": "button" }] })];
+        let blocks =
+            vec![json!({ "type": "divider", "block_id": "mine" }), json!({ "type": "actions", "elements": [{ "type": "button" }] })];
         let stored = with_ids(blocks, || {
             serial += 1;
             format!("id{serial}")

@@ -254,7 +254,10 @@ const ELEMENTS: &[Shape] = &[
     ),
     active("external_select", &[may("initial_option", Kind::Option), may("min_query_length", Kind::Number), PLACEHOLDER, CONFIRMED, FOCUS]),
     active("users_select", &[may("initial_user", Kind::String(STRING_CHARS)), PLACEHOLDER, CONFIRMED, FOCUS]),
-    active("multi_users_select", &[may("initial_users", Kind::Any), may("max_selected_items", Kind::Number), PLACEHOLDER, CONFIRMED, FOCUS]),
+    active(
+        "multi_users_select",
+        &[may("initial_users", Kind::Any), may("max_selected_items", Kind::Number), PLACEHOLDER, CONFIRMED, FOCUS],
+    ),
     active(
         "conversations_select",
         &[
@@ -269,13 +272,7 @@ const ELEMENTS: &[Shape] = &[
     ),
     active(
         "channels_select",
-        &[
-            may("initial_channel", Kind::String(STRING_CHARS)),
-            may("response_url_enabled", Kind::Bool),
-            PLACEHOLDER,
-            CONFIRMED,
-            FOCUS,
-        ],
+        &[may("initial_channel", Kind::String(STRING_CHARS)), may("response_url_enabled", Kind::Bool), PLACEHOLDER, CONFIRMED, FOCUS],
     ),
     active("datepicker", &[may("initial_date", Kind::String(STRING_CHARS)), PLACEHOLDER, CONFIRMED, FOCUS]),
     active("datetimepicker", &[may("initial_date_time", Kind::Number), CONFIRMED, FOCUS]),
