@@ -89,7 +89,7 @@ async fn converse(slack: &Slack, socket: &mut WebSocket, mut frames: UnboundedRe
             received = socket.recv() => match received {
                 Some(Ok(message)) => match hear(slack, message) {
                     true => Ok(()),
-                    false => return,
+                    false => return hear_out(slack, socket).await,
                 },
                 Some(Err(_)) | None => return,
             },
@@ -116,13 +116,11 @@ fn hear(slack: &Slack, message: Message) -> bool {
     true
 }
 
-/// Waits a little for the app's half of the close handshake and its last acknowledgements.
+/// Finishes the close handshake, whoever began it, and takes the app's last acknowledgements, for a little while.
 async fn hear_out(slack: &Slack, socket: &mut WebSocket) {
     let rest = async {
         while let Some(Ok(message)) = socket.recv().await {
-            if !hear(slack, message) {
-                return;
-            }
+            hear(slack, message);
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
