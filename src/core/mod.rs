@@ -1,0 +1,3 @@
+//! The pure core: who asked, who agreed, what happened. No I/O, no clock, no randomness, no async; a test guards that.
+
+pub mod step;
