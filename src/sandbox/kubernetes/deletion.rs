@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::cluster::State;
 use super::failure::Failure;
-use super::object::{at, items, items_mut, name, namespace, number, put, rfc3339, terminating, text, uid};
+use super::object::{at, items, items_mut, name, namespace, put, rfc3339, terminating, text, uid};
 use super::resources::{ALL, NAMESPACES, PODS, Resource};
 
 /// How long an emulated kubelet takes to stop a pod. Long enough that a client sees the pod terminate, short enough that nobody waits.
@@ -146,9 +146,4 @@ fn orphan_dependents(state: &mut State, owner: &str) {
             }
         }
     }
-}
-
-/// Seconds of grace that a pod was given, for events.
-pub fn grace_of(pod: &Value) -> i64 {
-    number(pod, &["metadata", "deletionGracePeriodSeconds"])
 }

@@ -12,6 +12,7 @@
 //! `exec`, `attach` and port forwarding, following logs, Jobs that run, and autoscaling.
 
 mod cluster;
+mod columns;
 mod controllers;
 mod defaults;
 mod deletion;

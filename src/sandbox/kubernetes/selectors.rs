@@ -1,6 +1,6 @@
 //! Label and field selectors, as query text and as objects.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::failure::Failure;
 use super::object::{at, entries, items, text};
@@ -158,15 +158,10 @@ impl FieldSelector {
                 Value::String(text) => text.clone(),
                 Value::Null if field == "spec.unschedulable" || field == "spec.hostNetwork" => "false".into(),
                 Value::Null => String::new(),
-                other => other.to_string(),
+                other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
             };
             (found == *wanted) == *equal
         })
-    }
-
-    /// As an object, for tests of what was asked.
-    pub fn to_value(&self) -> Value {
-        self.0.iter().map(|(field, equal, value)| json!([field, equal, value])).collect()
     }
 }
 
@@ -204,6 +199,8 @@ fn split_outside_parentheses(query: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -19,9 +19,9 @@ pub fn handle(api: &Api, call: &Call, target: &Target<'_>, wanted: &str, query: 
     let written = perform(api, dry_run, |state, _| {
         let owner = state.store.get(resource, target.ns(), wanted).cloned().ok_or_else(|| Failure::not_found(resource, wanted))?;
         let before = scale_of(&owner);
-        let after = match &call.parts.method {
-            &Method::PUT => json_body(&call.parts, &call.body)?,
-            &Method::PATCH => PatchKind::parse(content_type(&call.parts))?.apply(&before, &parse_json(&call.body)?)?,
+        let after = match call.parts.method {
+            Method::PUT => json_body(&call.parts, &call.body)?,
+            Method::PATCH => PatchKind::parse(content_type(&call.parts))?.apply(&before, &parse_json(&call.body)?)?,
             _ => return Ok(before),
         };
         check_body::<Scale>(&after).map_err(Failure::bad_request)?;
