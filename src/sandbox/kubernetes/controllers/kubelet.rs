@@ -37,6 +37,11 @@ pub fn stop_pods(state: &mut State, now: Timestamp) {
                 now,
             );
             state.removals.remove(uid(&pod));
+            // The kubelet's last word is a deletion without grace, which watches see as a change before the end.
+            let mut stopped = pod.clone();
+            put(&mut stopped, &["metadata", "deletionGracePeriodSeconds"], 0);
+            put(&mut stopped, &["metadata", "deletionTimestamp"], rfc3339(now));
+            state.store.replace(&PODS, stopped);
             state.store.remove(&PODS, namespace(&pod), name(&pod));
         }
     }
