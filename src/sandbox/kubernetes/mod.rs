@@ -8,6 +8,7 @@
 //! uids. Only a pod's end takes a moment, so that clients see it terminate.
 //!
 //! # Caveats
+//! Bodies are JSON: protobuf, which `kubectl auth can-i` and a few generators of `kubectl create` send, is refused with 415.
 //! Not emulated: authentication and authorisation (everything is allowed), field ownership and server-side apply, admission webhooks,
 //! `exec`, `attach` and port forwarding, following logs, Jobs that run, and autoscaling.
 
@@ -34,12 +35,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::cluster::{Cluster, State};
 use self::controllers::kubelet::container_names;
 use self::object::{at, items, name, namespace, put, set_condition, take, terminating, text, uid};
-use self::resources::{BUDGETS, NETWORK_POLICIES, NODES, PODS, Resource};
+use self::resources::{BUDGETS, DAEMON_SETS, DEPLOYMENTS, NETWORK_POLICIES, NODES, PODS, Resource, STATEFUL_SETS};
 use self::routes::Api;
 use super::server::{Server, Wire};
 use super::world::{Workload, WorkloadKind, World};
@@ -55,6 +56,14 @@ pub enum KubernetesEmulatorError {
         /// Name, with its namespace if it has one.
         name: String,
     },
+    /// The emulated cluster has one already.
+    #[error("the emulated cluster already has a workload `{namespace}/{name}`")]
+    AlreadyThere {
+        /// Namespace.
+        namespace: String,
+        /// Name of the workload.
+        name: String,
+    },
 }
 
 /// A running emulator of a cluster's API server.
@@ -64,7 +73,8 @@ pub struct KubernetesEmulator {
     pub server: Server,
     cluster: Cluster,
     world: World,
-    time: CancellationToken,
+    /// Ends the task that keeps the time, and the watches.
+    time: DropGuard,
 }
 
 impl KubernetesEmulator {
@@ -78,7 +88,7 @@ impl KubernetesEmulator {
         let (api, stop) = (cluster.clone(), time.clone());
         let server = Server::start(Wire::default(), move |address| routes::router(Api { cluster: api, stop, address })).await?;
         tokio::spawn(cluster.clone().keep_time(time.clone()));
-        Ok(Self { server, cluster, world: world.clone(), time })
+        Ok(Self { server, cluster, world: world.clone(), time: time.drop_guard() })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -105,7 +115,7 @@ impl KubernetesEmulator {
 
     /// Ends every watch and closes every connection.
     pub async fn stop(self) {
-        self.time.cancel();
+        drop(self.time);
         self.server.stop().await;
     }
 
@@ -193,21 +203,31 @@ impl KubernetesEmulator {
     /// Adds a Deployment `workload` whose `count` pods run on the node, cordoned or not. Returns the names of the pods.
     ///
     /// # Errors
-    /// If there is no such node.
+    /// If there is no such node, or there is such a workload.
     pub fn add_pods(&self, ns: &str, workload: &str, node: &str, count: usize) -> Result<Vec<String>, KubernetesEmulatorError> {
         let pods: Vec<String> = (0..count).map(|i| format!("{workload}-5d9f7b6c84-n{i:04}")).collect();
         let on_node: Vec<(&str, &str)> = pods.iter().map(|pod| (pod.as_str(), node)).collect();
         let workload = Workload::new(WorkloadKind::Deployment, ns, workload, &on_node);
-        self.change(&NODES, "", node, |state, now| {
-            state.store.get(&NODES, "", node)?;
-            seed::add_workload(state, &self.world, &workload, now);
-            Some(pods)
-        })
+        self.cluster
+            .read(|state| state.store.get(&NODES, "", node).map(|_| ()))
+            .ok_or_else(|| KubernetesEmulatorError::NotThere { kind: NODES.singular, name: node.into() })?;
+        self.add_workload(&workload)?;
+        Ok(pods)
     }
 
     /// Adds a workload with its pods, as the ones of the world.
-    pub fn add_workload(&self, workload: &Workload) {
-        self.cluster.write(|state, now| seed::add_workload(state, &self.world, workload, now));
+    ///
+    /// # Errors
+    /// If there is such a workload.
+    pub fn add_workload(&self, workload: &Workload) -> Result<(), KubernetesEmulatorError> {
+        let (namespace, name) = (workload.namespace.clone(), workload.name.clone());
+        self.cluster.write(|state, now| {
+            if [&DEPLOYMENTS, &STATEFUL_SETS, &DAEMON_SETS].iter().any(|r| state.store.get(r, &namespace, &name).is_some()) {
+                return Err(KubernetesEmulatorError::AlreadyThere { namespace, name });
+            }
+            seed::add_workload(state, &self.world, workload, now);
+            Ok(())
+        })
     }
 
     /// Replaces what the containers of a pod wrote.

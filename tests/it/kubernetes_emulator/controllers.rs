@@ -187,3 +187,21 @@ async fn the_same_requests_lead_to_the_same_state() {
     }
     assert_eq!(ends[0], ends[1]);
 }
+
+#[tokio::test]
+async fn a_full_node_drains() {
+    let cluster = Cluster::start().await;
+    cordon(&cluster, NODE).await;
+    let added = cluster.emulator.add_pods("shop", "batch", NODE, 100).unwrap();
+    assert_eq!(
+        cluster.emulator.add_pods("shop", "batch", NODE, 1).unwrap_err().to_string(),
+        "the emulated cluster already has a workload `shop/batch`"
+    );
+    for pod in &added {
+        assert_eq!(cluster.evict(pod, json!({})).await.status, 201);
+    }
+    cluster.until("all are elsewhere", |state| !added.iter().any(|pod| state["pods"].get(format!("shop/{pod}")).is_some())).await;
+    let pods = cluster.pods_like("shop/batch-");
+    assert!(pods.len() == 100 && pods.iter().all(|(_, node)| node != NODE), "{pods:?}");
+    cluster.done().await;
+}

@@ -98,6 +98,6 @@ fn endpoints(service: &Value, pods: &[Value]) -> Value {
 }
 
 fn ports(service: &Value) -> Vec<Value> {
-    let port = |port: &Value| json!({ "port": at(port, &["targetPort"]), "protocol": "TCP" });
+    let port = |port: &Value| json!({ "name": text(port, &["name"]), "port": at(port, &["targetPort"]), "protocol": "TCP" });
     items(service, &["spec", "ports"]).iter().map(port).collect()
 }

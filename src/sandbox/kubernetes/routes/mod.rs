@@ -120,7 +120,7 @@ fn resource(api: &Api, call: &Call, target: Target<'_>) -> Answer {
         (Some("log"), Some(name)) => pods::log(api, &target, name, &query),
         (Some("eviction"), Some(name)) => pods::evict(api, call, &target, name, &query),
         (Some("scale"), Some(name)) => scale::handle(api, call, &target, name, &query),
-        (_, Some(name)) if reads => read::get(api, call, &target, name, &query),
+        (_, Some(name)) if reads => read::get(api, call, &target, name),
         (_, None) if reads && query.flag("watch") => watch::watch(api, call, &target, &query),
         (_, None) if reads => read::list(api, call, &target, &query),
         (_, Some(name)) if deletes => write::delete(api, call, &target, name, &query),

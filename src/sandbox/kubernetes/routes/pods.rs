@@ -16,9 +16,13 @@ use crate::sandbox::kubernetes::resources::{PODS, check_body};
 
 /// `POST …/eviction`.
 pub fn evict(api: &Api, call: &Call, target: &Target<'_>, pod: &str, query: &Query) -> Answer {
-    if let Some(retry_after_s) = api.cluster.read(|state| Some(state.refused_evictions).filter(|(left, _)| *left > 0)) {
-        api.cluster.write(|state, _| state.refused_evictions.0 = state.refused_evictions.0.saturating_sub(1));
-        return Err(Failure::too_many_requests(retry_after_s.1));
+    let refused = api.cluster.write(|state, _| {
+        let (left, retry_after_s) = state.refused_evictions;
+        state.refused_evictions.0 = left.saturating_sub(1);
+        (left > 0).then_some(retry_after_s)
+    });
+    if let Some(retry_after_s) = refused {
+        return Err(Failure::too_many_requests(retry_after_s));
     }
     let body = json_body(&call.parts, &call.body)?;
     check_body::<Eviction>(&body).map_err(Failure::bad_request)?;

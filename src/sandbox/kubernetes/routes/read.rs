@@ -63,7 +63,7 @@ pub fn present(api: &Api, call: &Call, resource: &Resource, status: StatusCode, 
 }
 
 /// `GET` of an object or of its status.
-pub fn get(api: &Api, call: &Call, target: &Target<'_>, wanted: &str, _query: &Query) -> Answer {
+pub fn get(api: &Api, call: &Call, target: &Target<'_>, wanted: &str) -> Answer {
     let found = api.cluster.read(|state| state.store.get(target.resource, target.ns(), wanted).cloned());
     let object = found.ok_or_else(|| Failure::not_found(target.resource, wanted))?;
     present(api, call, target.resource, StatusCode::OK, &object)

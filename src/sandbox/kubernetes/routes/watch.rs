@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::read::{Selection, include};
 use super::request::{Form, Query, Target};
 use super::{Answer, Api, Call};
+use crate::sandbox::kubernetes::cluster::State;
 use crate::sandbox::kubernetes::failure::Failure;
 use crate::sandbox::kubernetes::object::put;
 use crate::sandbox::kubernetes::resources::Resource;
@@ -83,7 +84,7 @@ impl Watch {
     /// The next lines, and the watch as it goes on; `None` at its end.
     async fn next(mut self) -> Option<Chunk> {
         if let Some(initial) = self.initial.take() {
-            let now = Timestamp::now();
+            let now = self.api.cluster.read(State::now);
             let mut lines: String = initial.iter().map(|object| self.line("ADDED", object, now)).collect();
             if self.end_of_initial {
                 lines.push_str(&self.bookmark(true));
