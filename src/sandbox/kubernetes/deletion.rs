@@ -1,5 +1,7 @@
 //! Deleting: preconditions, grace, and what happens to the things that an object owns.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -137,10 +139,11 @@ fn delete_pod(state: &mut State, mut pod: Value, options: &Options, now: Timesta
 /// Takes the owner out of everything that it owns.
 fn orphan_dependents(state: &mut State, owner: &str) {
     for resource in ALL {
-        for mut object in state.store.all(resource) {
+        for object in state.store.all(resource) {
             let owners = items(&object, &["metadata", "ownerReferences"]);
             let kept: Vec<Value> = owners.iter().filter(|o| text(o, &["uid"]) != owner).cloned().collect();
             if kept.len() != owners.len() {
+                let mut object = Arc::unwrap_or_clone(object);
                 put(&mut object, &["metadata", "ownerReferences"], kept);
                 state.store.replace(resource, object);
             }

@@ -1,5 +1,7 @@
 //! `pods/eviction`, in the order in which the real server asks its questions.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -28,7 +30,7 @@ pub fn evict(state: &mut State, ns: &str, pod_name: &str, options: &Options, dry
     if terminating(&pod) || matches!(text(&pod, &["status", "phase"]), "Succeeded" | "Failed" | "Pending") {
         return deletion::delete(state, &PODS, ns, pod_name, options, now).map(|_| ());
     }
-    let budgets: Vec<Value> = state.store.list(&BUDGETS, Some(ns)).filter(|budget| budgets::covers(budget, &pod)).cloned().collect();
+    let budgets: Vec<Arc<Value>> = state.store.list(&BUDGETS, Some(ns)).filter(|budget| budgets::covers(budget, &pod)).cloned().collect();
     let mut options = options.clone();
     let mut pinned = None;
     match budgets.as_slice() {
@@ -40,7 +42,7 @@ pub fn evict(state: &mut State, ns: &str, pod_name: &str, options: &Options, dry
                 pinned = Some(name(budget).to_owned());
             }
         }
-        [budget] => spend(state, budget.clone(), pod_name, dry_run, now)?,
+        [budget] => spend(state, Value::clone(budget), pod_name, dry_run, now)?,
         [_, _, ..] => return Err(Failure::two_budgets()),
     }
     match (deletion::delete(state, &PODS, ns, pod_name, &options, now), pinned) {

@@ -1,6 +1,7 @@
 //! Objects by resource, namespace and name, with one version counter and the history that watches read.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -35,15 +36,15 @@ pub struct Change {
     /// Of what.
     pub key: Key,
     /// The object before, `None` if it was created.
-    pub before: Option<Value>,
+    pub before: Option<Arc<Value>>,
     /// The object after, `None` if it was removed.
-    pub after: Option<Value>,
+    pub after: Option<Arc<Value>>,
 }
 
 /// The objects of the cluster. Cloning it is how a dry run keeps its hands off.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    objects: BTreeMap<Key, Value>,
+    objects: BTreeMap<Key, Arc<Value>>,
     version: u64,
     history: VecDeque<Change>,
     /// How often each name was used, so that uids and generated names are the same in every run and still never repeat.
@@ -71,24 +72,24 @@ impl Store {
 
     /// One object.
     pub fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Option<&Value> {
-        self.objects.get(&Key::new(resource, namespace, name))
+        self.objects.get(&Key::new(resource, namespace, name)).map(Arc::as_ref)
     }
 
     /// The objects of a resource, in one namespace or in all, by namespace and name.
-    pub fn list(&self, resource: &'static Resource, namespace: Option<&str>) -> impl Iterator<Item = &Value> {
+    pub fn list(&self, resource: &'static Resource, namespace: Option<&str>) -> impl Iterator<Item = &Arc<Value>> {
         let first = Key::new(resource, namespace.unwrap_or_default(), "");
         let namespace = namespace.filter(|_| resource.namespaced).map(str::to_owned);
         let same = move |key: &Key| key.is(resource) && namespace.as_ref().is_none_or(|ns| *ns == key.namespace);
         self.objects.range(first..).take_while(move |(key, _)| same(key)).map(|(_, object)| object)
     }
 
-    /// Copies of the objects of a resource in all namespaces, for a loop that changes them.
-    pub fn all(&self, resource: &'static Resource) -> Vec<Value> {
+    /// The objects of a resource in all namespaces as they are now, for a loop that changes them.
+    pub fn all(&self, resource: &'static Resource) -> Vec<Arc<Value>> {
         self.list(resource, None).cloned().collect()
     }
 
     /// Every object with its key.
-    pub fn everything(&self) -> impl Iterator<Item = (&Key, &Value)> {
+    pub fn everything(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
         self.objects.iter()
     }
 
@@ -115,7 +116,7 @@ impl Store {
         let before = self.objects.get(&key).cloned();
         if let Some(before) = &before {
             put(&mut object, &["metadata", "resourceVersion"], at(before, &["metadata", "resourceVersion"]).clone());
-            if object == *before {
+            if object == **before {
                 return object;
             }
             let differs = at(&object, &["spec"]) != at(before, &["spec"]);
@@ -170,26 +171,22 @@ impl Store {
         *count
     }
 
-    fn commit(&mut self, key: Key, before: Option<Value>, mut after: Option<Value>) -> Value {
+    fn commit(&mut self, key: Key, before: Option<Arc<Value>>, after: Option<Value>) -> Value {
         self.version += 1;
-        let mut last = match after.clone() {
-            Some(object) => object,
-            None => before.clone().unwrap_or_default(),
-        };
+        let removed = after.is_none();
+        let mut last = after.unwrap_or_else(|| before.as_deref().cloned().unwrap_or_default());
         put(&mut last, &["metadata", "resourceVersion"], self.version.to_string());
         take(&mut last, &["metadata", "managedFields"]);
-        match &mut after {
-            Some(after) => {
-                after.clone_from(&last);
-                self.objects.insert(key.clone(), last.clone());
-            }
-            None => {
-                self.objects.remove(&key);
-            }
-        }
-        // A removal is announced with the object as it last was, under the version of the removal.
-        let before = if after.is_none() { Some(last.clone()) } else { before };
-        self.history.push_back(Change { version: self.version, key, before, after });
+        let shared = Arc::new(last.clone());
+        let change = if removed {
+            self.objects.remove(&key);
+            // A removal is announced with the object as it last was, under the version of the removal.
+            Change { version: self.version, key, before: Some(shared), after: None }
+        } else {
+            self.objects.insert(key.clone(), Arc::clone(&shared));
+            Change { version: self.version, key, before, after: Some(shared) }
+        };
+        self.history.push_back(change);
         while self.history.len() > HISTORY_LIMIT {
             self.history.pop_front();
         }
@@ -234,7 +231,7 @@ mod tests {
         let mut store = Store::default();
         store.create(&PODS, pod("b"), now);
         store.create(&PODS, pod("a"), now);
-        let names: Vec<_> = store.list(&PODS, Some("shop")).map(name).collect();
+        let names: Vec<_> = store.list(&PODS, Some("shop")).map(|pod| name(pod)).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(store.list(&PODS, Some("sho")).count(), 0);
         store.remove(&PODS, "shop", "b");

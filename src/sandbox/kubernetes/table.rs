@@ -19,7 +19,13 @@ pub enum Include {
 }
 
 /// The objects as a table. A watch names the columns once, so later ones can be left out.
-pub fn table(resource: &Resource, objects: &[Value], include: Include, with_columns: bool, now: Timestamp) -> Value {
+pub fn table<'a>(
+    resource: &Resource,
+    objects: impl IntoIterator<Item = &'a Value>,
+    include: Include,
+    with_columns: bool,
+    now: Timestamp,
+) -> Value {
     let columns = columns::of(resource);
     let definitions = || columns.iter().map(column_definition).collect::<Vec<_>>();
     let row = |object: &Value| {
@@ -34,7 +40,7 @@ pub fn table(resource: &Resource, objects: &[Value], include: Include, with_colu
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {},
         "columnDefinitions": if with_columns { json!(definitions()) } else { Value::Null },
-        "rows": objects.iter().map(row).collect::<Vec<_>>(),
+        "rows": objects.into_iter().map(row).collect::<Vec<_>>(),
     })
 }
 

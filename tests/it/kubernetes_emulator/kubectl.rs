@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{Cluster, NODE, SUSPECT, node_uri};
+use super::{Cluster, NODE, PATIENCE, SUSPECT, node_uri};
 
 /// kubectl with a kubeconfig of its own and nothing from the environment.
 struct Kubectl {
@@ -29,7 +29,8 @@ impl Kubectl {
         let mut command = Command::new("kubectl");
         command.env_clear().env("PATH", std::env::var("PATH").unwrap()).env("HOME", self.home.path());
         command.env("KUBECONFIG", self.home.path().join("config")).kill_on_drop(true);
-        command.args(line.split_whitespace()).output().await.unwrap()
+        // Only a command that hangs takes this long.
+        tokio::time::timeout(PATIENCE * 6, command.args(line.split_whitespace()).output()).await.unwrap().unwrap()
     }
 
     /// What it prints when it succeeds.
@@ -180,12 +181,15 @@ async fn a_watch_prints_what_happens() {
     let Some(kubectl) = Kubectl::find("a_watch_prints_what_happens", &cluster).await else { return };
     let mut command = Command::new("kubectl");
     command.env("KUBECONFIG", kubectl.home.path().join("config")).kill_on_drop(true).stdout(std::process::Stdio::piped());
-    let mut watching = command.args(["get", "node", NODE, "--watch", "--no-headers"]).spawn().unwrap();
+    // Selected by label, because the watch of a single name starts anew after its first answer and may swallow what came in between.
+    let selector = format!("kubernetes.io/hostname={NODE}");
+    let mut watching = command.args(["get", "nodes", "-l", &selector, "--watch", "--no-headers"]).spawn().unwrap();
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
-    let first = lines.next_line().await.unwrap().unwrap();
+    let mut next = async || tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    let first = next().await;
     assert!(first.starts_with(&format!("{NODE}   Ready ")), "{first}");
     cluster.merge(&node_uri(NODE), json!({ "spec": { "unschedulable": true } })).await;
-    let second = lines.next_line().await.unwrap().unwrap();
+    let second = next().await;
     assert!(second.starts_with(&format!("{NODE}   Ready,SchedulingDisabled ")), "{second}");
     watching.kill().await.unwrap();
     cluster.done().await;

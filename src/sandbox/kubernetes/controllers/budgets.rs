@@ -1,5 +1,7 @@
 //! Disruption budgets: how many pods may go.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -26,8 +28,10 @@ pub fn due(state: &State) -> impl Iterator<Item = Timestamp> {
 
 /// Counts.
 pub fn react(state: &mut State, now: Timestamp) {
-    for mut budget in state.store.all(&BUDGETS) {
-        let covered: Vec<Value> = state.store.list(&PODS, Some(namespace(&budget))).filter(|pod| covers(&budget, pod)).cloned().collect();
+    for budget in state.store.all(&BUDGETS) {
+        let mut budget = Arc::unwrap_or_clone(budget);
+        let covered: Vec<Arc<Value>> =
+            state.store.list(&PODS, Some(namespace(&budget))).filter(|pod| covers(&budget, pod)).cloned().collect();
         let disrupted = still_disrupted(&budget, &covered, now);
         let healthy =
             covered.iter().filter(|pod| !terminating(pod) && condition_is(pod, "Ready", "True") && !disrupted.contains_key(name(pod)));
@@ -63,7 +67,7 @@ fn expiry(since: &Value) -> Option<Timestamp> {
     since.as_str()?.parse::<Timestamp>().ok()?.checked_add(DISRUPTION).ok()
 }
 
-fn still_disrupted(budget: &Value, covered: &[Value], now: Timestamp) -> Map<String, Value> {
+fn still_disrupted(budget: &Value, covered: &[Arc<Value>], now: Timestamp) -> Map<String, Value> {
     let waits = |pod_name: &str| covered.iter().any(|pod| name(pod) == pod_name && !terminating(pod));
     let kept =
         entries(budget, &["status", "disruptedPods"]).filter(|(pod, since)| waits(pod) && expiry(since).is_some_and(|until| until > now));
@@ -71,7 +75,7 @@ fn still_disrupted(budget: &Value, covered: &[Value], now: Timestamp) -> Map<Str
 }
 
 /// How many pods are expected, and how many of them must be healthy.
-fn expectation(state: &State, budget: &Value, covered: &[Value]) -> (i64, i64) {
+fn expectation(state: &State, budget: &Value, covered: &[Arc<Value>]) -> (i64, i64) {
     let scale = || owners_scale(state, covered);
     let minimum = at(budget, &["spec", "minAvailable"]);
     let maximum = at(budget, &["spec", "maxUnavailable"]);
@@ -93,15 +97,15 @@ fn share(percentage: &Value, whole: i64) -> i64 {
 }
 
 /// The replicas that the owners of these pods want, each owner counted once.
-fn owners_scale(state: &State, covered: &[Value]) -> i64 {
-    let mut owners: Vec<&str> = covered.iter().filter_map(controller_of).map(|owner| text(owner, &["uid"])).collect();
+fn owners_scale(state: &State, covered: &[Arc<Value>]) -> i64 {
+    let mut owners: Vec<&str> = covered.iter().filter_map(|pod| controller_of(pod)).map(|owner| text(owner, &["uid"])).collect();
     owners.sort_unstable();
     owners.dedup();
     let replicas = |owner_uid: &str| {
         [&REPLICA_SETS, &STATEFUL_SETS].into_iter().find_map(|resource| {
             let set = state.store.list(resource, None).find(|set| uid(set) == owner_uid)?;
             let deployment = controller_of(set).and_then(|owner| state.store.get(&DEPLOYMENTS, namespace(set), text(owner, &["name"])));
-            Some(number(deployment.unwrap_or(set), &["spec", "replicas"]))
+            Some(number(deployment.unwrap_or(set.as_ref()), &["spec", "replicas"]))
         })
     };
     owners.into_iter().filter_map(replicas).sum()

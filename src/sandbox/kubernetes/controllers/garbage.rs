@@ -1,6 +1,7 @@
 //! Garbage collection: what has no owner any more, foreground deletion, dying namespaces, and pods of nodes that are gone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ pub fn react(state: &mut State, now: Timestamp) {
 fn collect(
     state: &mut State,
     resource: &'static super::super::resources::Resource,
-    mut object: Value,
+    mut object: Arc<Value>,
     owners: &BTreeSet<String>,
     now: Timestamp,
 ) {
@@ -39,8 +40,9 @@ fn collect(
         return;
     }
     if kept.len() != references.len() {
-        put(&mut object, &["metadata", "ownerReferences"], kept);
-        object = state.store.replace(resource, object);
+        let mut freed = Arc::unwrap_or_clone(object);
+        put(&mut freed, &["metadata", "ownerReferences"], kept);
+        object = Arc::new(state.store.replace(resource, freed));
     }
     let finalizers = items(&object, &["metadata", "finalizers"]);
     if !terminating(&object) || (!finalizers.is_empty() && !finalizers.contains(&json!(FOREGROUND))) {
@@ -54,8 +56,9 @@ fn collect(
     }
     if !delete_dependents(state, uid(&object), now) {
         let left: Vec<Value> = finalizers.iter().filter(|f| **f != json!(FOREGROUND)).cloned().collect();
-        put(&mut object, &["metadata", "finalizers"], left);
-        state.store.replace(resource, object);
+        let mut freed = Arc::unwrap_or_clone(object);
+        put(&mut freed, &["metadata", "finalizers"], left);
+        state.store.replace(resource, freed);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The kubelets: pods start at once, stop after a moment, and do neither while their node cannot be reached.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -23,7 +25,7 @@ pub fn due(state: &State) -> impl Iterator<Item = Timestamp> {
 
 /// Removes the pods that have stopped.
 pub fn stop_pods(state: &mut State, now: Timestamp) {
-    for pod in state.store.all(&PODS).into_iter().filter(terminating) {
+    for pod in state.store.all(&PODS).into_iter().filter(|pod| terminating(pod)) {
         let stopped = state.removals.get(uid(&pod)).is_none_or(|until| *until <= now);
         let held = !items(&pod, &["metadata", "finalizers"]).is_empty();
         if stopped && !held && nodes::ready(state, text(&pod, &["spec", "nodeName"])) {
@@ -38,7 +40,7 @@ pub fn stop_pods(state: &mut State, now: Timestamp) {
             );
             state.removals.remove(uid(&pod));
             // The kubelet's last word is a deletion without grace, which watches see as a change before the end.
-            let mut stopped = pod.clone();
+            let mut stopped = Arc::unwrap_or_clone(Arc::clone(&pod));
             put(&mut stopped, &["metadata", "deletionGracePeriodSeconds"], 0);
             put(&mut stopped, &["metadata", "deletionTimestamp"], rfc3339(now));
             state.store.replace(&PODS, stopped);
@@ -64,7 +66,7 @@ pub fn run_pods(state: &mut State, now: Timestamp) {
     for pod in state.store.all(&PODS) {
         let node = text(&pod, &["spec", "nodeName"]).to_owned();
         if text(&pod, &["status", "phase"]) == "Pending" && !terminating(&pod) && nodes::ready(state, &node) {
-            start(state, pod, &node, now);
+            start(state, Arc::unwrap_or_clone(pod), &node, now);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The node life cycle: taints that follow from a node's state, and eviction by `NoExecute` taints.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -23,12 +25,13 @@ pub fn ready(state: &State, node: &str) -> bool {
 
 /// Keeps taints and conditions true, and evicts.
 pub fn react(state: &mut State, now: Timestamp) {
-    for mut node in state.store.all(&NODES) {
+    for node in state.store.all(&NODES) {
+        let mut node = Arc::unwrap_or_clone(node);
         set_taints(&mut node, now);
         state.store.replace(&NODES, node.clone());
         let well = is_ready(&node);
         for pod in state.store.all(&PODS).into_iter().filter(|pod| text(pod, &["spec", "nodeName"]) == name(&node)) {
-            follow_node(state, pod.clone(), well, now);
+            follow_node(state, &pod, well, now);
             evict_by_taint(state, &pod, &node, now);
         }
     }
@@ -64,11 +67,8 @@ fn set_taints(node: &mut Value, now: Timestamp) {
 }
 
 /// A pod is not ready on a node that is not, and is ready again with it.
-fn follow_node(state: &mut State, mut pod: Value, well: bool, now: Timestamp) {
-    if text(&pod, &["status", "phase"]) != "Running"
-        || terminating(&pod)
-        || condition_is(&pod, "Ready", if well { "True" } else { "False" })
-    {
+fn follow_node(state: &mut State, pod: &Value, well: bool, now: Timestamp) {
+    if text(pod, &["status", "phase"]) != "Running" || terminating(pod) || condition_is(pod, "Ready", if well { "True" } else { "False" }) {
         return;
     }
     let ready = if well {
@@ -76,6 +76,7 @@ fn follow_node(state: &mut State, mut pod: Value, well: bool, now: Timestamp) {
     } else {
         json!({ "type": "Ready", "status": "False", "reason": "NodeNotReady" })
     };
+    let mut pod = pod.clone();
     set_condition(&mut pod, ready, now);
     state.store.replace(&PODS, pod);
 }

@@ -1,5 +1,7 @@
 //! The scheduler: an unassigned pod goes to the emptiest node that may take it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -20,8 +22,8 @@ pub fn react(state: &mut State, now: Timestamp) {
             continue;
         }
         match choose(state, &pod) {
-            Some(node) => assign(state, pod, &node, now),
-            None => refuse(state, pod, now),
+            Some(node) => assign(state, Arc::unwrap_or_clone(pod), &node, now),
+            None => refuse(state, Arc::unwrap_or_clone(pod), now),
         }
     }
 }

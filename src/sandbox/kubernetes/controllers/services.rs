@@ -1,5 +1,7 @@
 //! Which pods stand behind a Service: Endpoints and EndpointSlices.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -15,7 +17,7 @@ pub fn react(state: &mut State, now: Timestamp) {
         if selector.is_empty() {
             continue;
         }
-        let pods: Vec<Value> = state
+        let pods: Vec<Arc<Value>> = state
             .store
             .list(&PODS, Some(namespace(&service)))
             .filter(|pod| selector.matches(pod) && !text(pod, &["status", "podIP"]).is_empty() && !super::pods::has_ended(pod))
@@ -58,7 +60,7 @@ fn is_ready(pod: &Value) -> bool {
     condition_is(pod, "Ready", "True") && !terminating(pod)
 }
 
-fn slice(service: &Value, pods: &[Value]) -> Value {
+fn slice(service: &Value, pods: &[Arc<Value>]) -> Value {
     let endpoint = |pod: &Value| {
         json!({
             "addresses": [text(pod, &["status", "podIP"])], "nodeName": at(pod, &["spec", "nodeName"]), "targetRef": target(pod),
@@ -75,12 +77,12 @@ fn slice(service: &Value, pods: &[Value]) -> Value {
             "ownerReferences": [controller_reference(service)],
         },
         "addressType": "IPv4",
-        "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
+        "endpoints": pods.iter().map(|pod| endpoint(pod)).collect::<Vec<_>>(),
         "ports": ports(service),
     })
 }
 
-fn endpoints(service: &Value, pods: &[Value]) -> Value {
+fn endpoints(service: &Value, pods: &[Arc<Value>]) -> Value {
     let addresses = |ready: bool| -> Vec<Value> {
         let chosen = pods.iter().filter(|pod| !terminating(pod) && is_ready(pod) == ready);
         chosen.map(|pod| json!({ "ip": text(pod, &["status", "podIP"]), "nodeName": at(pod, &["spec", "nodeName"]), "targetRef": target(pod) })).collect()

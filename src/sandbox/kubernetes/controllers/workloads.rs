@@ -1,5 +1,7 @@
 //! Deployments, ReplicaSets, StatefulSets and DaemonSets: adopting, releasing, replacing and removing pods.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -39,16 +41,16 @@ pub fn react(state: &mut State, now: Timestamp) {
 
 fn each(state: &mut State, resource: &'static Resource, now: Timestamp, act: fn(&mut State, Value, Timestamp)) {
     for owner in state.store.all(resource).into_iter().filter(|owner| !terminating(owner)) {
-        act(state, owner, now);
+        act(state, Arc::unwrap_or_clone(owner), now);
     }
 }
 
 // === Deployment ===
 
 fn deployment(state: &mut State, mut deployment: Value, now: Timestamp) {
-    let sets: Vec<Value> =
+    let sets: Vec<Arc<Value>> =
         state.store.list(&REPLICA_SETS, Some(namespace(&deployment))).filter(|s| controlled_by(s, uid(&deployment))).cloned().collect();
-    let is_current = |set: &&Value| template_without_hash(set) == template_without_hash(&deployment);
+    let is_current = |set: &&Arc<Value>| template_without_hash(set) == template_without_hash(&deployment);
     let current = match sets.iter().find(is_current) {
         Some(set) => name(set).to_owned(),
         None => new_replica_set(state, &deployment, sets.len() + 1, now),
@@ -56,7 +58,7 @@ fn deployment(state: &mut State, mut deployment: Value, now: Timestamp) {
     let wanted = number(&deployment, &["spec", "replicas"]);
     for set in state.store.all(&REPLICA_SETS).into_iter().filter(|set| controlled_by(set, uid(&deployment))) {
         let replicas = if name(&set) == current { wanted } else { 0 };
-        let mut scaled = set.clone();
+        let mut scaled = Arc::unwrap_or_clone(set);
         put(&mut scaled, &["spec", "replicas"], replicas);
         state.store.replace(&REPLICA_SETS, scaled);
     }
@@ -112,7 +114,7 @@ fn template_without_hash(owner: &Value) -> Value {
 fn replica_set(state: &mut State, mut set: Value, now: Timestamp) {
     let members = claim(state, &set);
     let wanted = usize::try_from(number(&set, &["spec", "replicas"])).unwrap_or_default();
-    let active: Vec<Value> = members.into_iter().filter(pods::is_active).collect();
+    let active: Vec<Arc<Value>> = members.into_iter().filter(|pod| pods::is_active(pod)).collect();
     for _ in active.len()..wanted {
         let pod_name = state.store.generate_name(&PODS, namespace(&set), &format!("{}-", name(&set)));
         create_pod(state, &set, pods::from_template(&set, &pod_name), "replicaset-controller", now);
@@ -129,10 +131,13 @@ fn replica_set(state: &mut State, mut set: Value, now: Timestamp) {
 }
 
 /// The pods to delete when there are too many: those that do not run, then those that share a node, then the youngest.
-fn surplus(active: &[Value], wanted: usize) -> Vec<Value> {
+fn surplus(active: &[Arc<Value>], wanted: usize) -> Vec<Arc<Value>> {
+    if active.len() <= wanted {
+        return Vec::new();
+    }
     let sharing = |pod: &Value| active.iter().filter(|other| at(other, &["spec", "nodeName"]) == at(pod, &["spec", "nodeName"])).count();
-    let mut ranked: Vec<&Value> = active.iter().collect();
-    ranked.sort_by_key(|pod| {
+    let mut ranked: Vec<&Arc<Value>> = active.iter().collect();
+    ranked.sort_by_cached_key(|pod| {
         let age = std::cmp::Reverse(text(pod, &["metadata", "creationTimestamp"]).to_owned());
         (text(pod, &["status", "phase"]) == "Running", condition_is(pod, "Ready", "True"), std::cmp::Reverse(sharing(pod)), age)
     });
@@ -140,14 +145,15 @@ fn surplus(active: &[Value], wanted: usize) -> Vec<Value> {
 }
 
 /// Releases the pods that no longer match, adopts orphans that do, and says which pods belong to the owner.
-fn claim(state: &mut State, owner: &Value) -> Vec<Value> {
+fn claim(state: &mut State, owner: &Value) -> Vec<Arc<Value>> {
     let Some(selector) = LabelSelector::from_object(at(owner, &["spec", "selector"])).filter(|s| !s.is_empty()) else { return Vec::new() };
     let mut members = Vec::new();
-    for mut pod in state.store.list(&PODS, Some(namespace(owner))).cloned().collect::<Vec<_>>() {
+    for pod in state.store.list(&PODS, Some(namespace(owner))).cloned().collect::<Vec<_>>() {
         let (mine, matching) = (controlled_by(&pod, uid(owner)), selector.matches(&pod));
         if mine && !matching {
             let others: Vec<Value> =
                 items(&pod, &["metadata", "ownerReferences"]).iter().filter(|o| text(o, &["uid"]) != uid(owner)).cloned().collect();
+            let mut pod = Arc::unwrap_or_clone(pod);
             match others.is_empty() {
                 true => {
                     take(&mut pod, &["metadata", "ownerReferences"]);
@@ -158,9 +164,9 @@ fn claim(state: &mut State, owner: &Value) -> Vec<Value> {
         } else if mine {
             members.push(pod);
         } else if matching && controller_of(&pod).is_none() && pods::is_active(&pod) {
-            let reference = controller_reference(owner);
+            let (reference, mut pod) = (controller_reference(owner), Arc::unwrap_or_clone(pod));
             items_mut(&mut pod, &["metadata", "ownerReferences"]).into_iter().for_each(|owners| owners.push(reference.clone()));
-            members.push(state.store.replace(&PODS, pod));
+            members.push(Arc::new(state.store.replace(&PODS, pod)));
         }
     }
     members

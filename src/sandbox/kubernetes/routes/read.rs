@@ -1,5 +1,7 @@
 //! Reading one object, and lists in pages.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -56,7 +58,9 @@ pub fn present(api: &Api, call: &Call, resource: &Resource, status: StatusCode, 
         Form::Metadata => metadata_only(object),
         Form::Table => {
             let now = api.cluster.read(super::super::cluster::State::now);
-            table(resource, std::slice::from_ref(object), Include::Metadata, true, now)
+            let mut row = table(resource, [object], Include::Metadata, true, now);
+            put(&mut row, &["metadata", "resourceVersion"], at(object, &["metadata", "resourceVersion"]).clone());
+            row
         }
     };
     Ok(json(status, &body))
@@ -77,7 +81,7 @@ pub fn list(api: &Api, call: &Call, target: &Target<'_>, query: &Query) -> Answe
     let after = query.get("continue").map(read_token).transpose()?;
     let (mut objects, version, now) = api.cluster.read(|state| {
         let all = state.store.list(target.resource, target.namespace).filter(|object| selection.covers(object));
-        (all.cloned().collect::<Vec<_>>(), state.store.version(), state.now())
+        (all.cloned().collect::<Vec<Arc<Value>>>(), state.store.version(), state.now())
     });
     let version = after.as_ref().map_or(version, |(version, _)| *version);
     if let Some((_, last)) = &after {
@@ -90,13 +94,13 @@ pub fn list(api: &Api, call: &Call, target: &Target<'_>, query: &Query) -> Answe
         put(&mut metadata, &["continue"], objects.last().map(|last| write_token(version, last)));
     }
     let mut body = match form {
-        Form::Table => table(target.resource, &objects, include(query)?, true, now),
+        Form::Table => table(target.resource, objects.iter().map(Arc::as_ref), include(query)?, true, now),
         Form::Metadata => {
-            let items: Vec<Value> = objects.iter().map(metadata_only).collect();
+            let items: Vec<Value> = objects.iter().map(|object| metadata_only(object)).collect();
             json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "items": items })
         }
         Form::Object => {
-            let items: Vec<Value> = objects.into_iter().map(without_kind).collect();
+            let items: Vec<Value> = objects.into_iter().map(|object| without_kind(Arc::unwrap_or_clone(object))).collect();
             json!({ "kind": format!("{}List", target.resource.kind), "apiVersion": target.resource.api_version(), "items": items })
         }
     };

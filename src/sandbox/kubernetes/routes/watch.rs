@@ -1,6 +1,7 @@
 //! Watches: history as chunked lines of JSON, then whatever happens.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -37,7 +38,7 @@ struct Watch {
     /// Up to here everything was told.
     version: u64,
     /// What is there when the watch starts, if the client wants it.
-    initial: Option<Vec<Value>>,
+    initial: Option<Vec<Arc<Value>>>,
     end_of_initial: bool,
     columns_sent: bool,
     until: Instant,
@@ -132,12 +133,12 @@ impl Watch {
             if !change.key.is(self.resource) {
                 continue;
             }
-            let covered = |object: &Option<Value>| object.as_ref().is_some_and(|object| self.selection.covers(object));
+            let covered = |object: &Option<Arc<Value>>| object.as_ref().is_some_and(|object| self.selection.covers(object));
             match (covered(&change.before), covered(&change.after), &change.before, &change.after) {
                 (false, true, _, Some(after)) => lines.push_str(&self.line("ADDED", after, now)),
                 (true, true, _, Some(after)) => lines.push_str(&self.line("MODIFIED", after, now)),
                 (true, false, Some(before), _) => {
-                    let mut last = before.clone();
+                    let mut last = Value::clone(before);
                     put(&mut last, &["metadata", "resourceVersion"], change.version.to_string());
                     lines.push_str(&self.line("DELETED", &last, now));
                 }
@@ -153,7 +154,7 @@ impl Watch {
             Form::Metadata => metadata_only(object),
             Form::Table => {
                 let with_columns = !std::mem::replace(&mut self.columns_sent, true);
-                table(self.resource, std::slice::from_ref(object), self.include, with_columns, now)
+                table(self.resource, [object], self.include, with_columns, now)
             }
         };
         format!("{}\n", json!({ "type": kind, "object": object }))
@@ -163,7 +164,7 @@ impl Watch {
         let mut object = match self.form {
             Form::Object => json!({ "kind": self.resource.kind, "apiVersion": self.resource.api_version() }),
             Form::Metadata => metadata_only(&Value::Null),
-            Form::Table => table(self.resource, &[], self.include, false, Timestamp::UNIX_EPOCH),
+            Form::Table => table(self.resource, [], self.include, false, Timestamp::UNIX_EPOCH),
         };
         put(&mut object, &["metadata"], json!({ "resourceVersion": self.version.to_string(), "creationTimestamp": null }));
         if end_of_initial {

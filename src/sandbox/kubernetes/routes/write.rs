@@ -1,5 +1,7 @@
 //! Creating, updating, patching and deleting.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
@@ -123,7 +125,8 @@ pub fn delete_collection(api: &Api, call: &Call, target: &Target<'_>, query: &Qu
     let selection = Selection::parse(target, query)?;
     let resource = target.resource;
     let (items, version) = perform(api, dry_run, |state, now| {
-        let all: Vec<Value> = state.store.list(resource, target.namespace).filter(|object| selection.covers(object)).cloned().collect();
+        let all: Vec<Arc<Value>> =
+            state.store.list(resource, target.namespace).filter(|object| selection.covers(object)).cloned().collect();
         let mut deleted = Vec::new();
         for object in all {
             match deletion::delete(state, resource, namespace(&object), name(&object), &options, now)? {
