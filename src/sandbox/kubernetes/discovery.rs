@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::object::put;
+use super::object::{put, take};
 use super::resources::{ALL, Resource, Subresource, group_version, group_versions};
 use super::seed::GIT_VERSION;
 
@@ -52,8 +52,8 @@ pub fn groups() -> Value {
     let groups: Vec<Value> = groups
         .into_iter()
         .map(|mut group| {
-            super::object::take(&mut group, &["kind"]);
-            super::object::take(&mut group, &["apiVersion"]);
+            take(&mut group, &["kind"]);
+            take(&mut group, &["apiVersion"]);
             group
         })
         .collect();

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::cluster::State;
 use super::controllers::{self, pods, workloads};
 use super::defaults;
-use super::object::{items, name, put, rfc3339, text, uid};
+use super::object::{controller_reference, items, name, put, rfc3339, text, uid};
 use super::resources::{
     BUDGETS, CLAIMS, CONFIG_MAPS, DAEMON_SETS, DEPLOYMENTS, LEASES, NAMESPACES, NODES, PODS, REPLICA_SETS, Resource, SECRETS,
     SERVICE_ACCOUNTS, SERVICES, STATEFUL_SETS, VOLUMES,
@@ -267,7 +267,7 @@ fn add_deployment(state: &mut State, world: &World, workload: &Workload, now: Ti
     let hash = set_name.rsplit_once('-').map_or("", |(_, hash)| hash).to_owned();
     let mut set = owner(world, workload);
     put(&mut set, &["metadata", "name"], set_name);
-    put(&mut set, &["metadata", "ownerReferences"], json!([super::object::controller_reference(&deployment)]));
+    put(&mut set, &["metadata", "ownerReferences"], json!([controller_reference(&deployment)]));
     put(&mut set, &["metadata", "annotations", "deployment.kubernetes.io/revision"], "1");
     put(&mut set, &["spec", "replicas"], workload.pods.len());
     for path in [&["metadata", "labels"][..], &["spec", "selector", "matchLabels"], &["spec", "template", "metadata", "labels"]] {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::columns::{self, Column, Content, labels, plain};
-use super::object::{at, number, time};
+use super::object::{at, number, put, time};
 use super::resources::Resource;
 
 /// What a row carries besides its cells.
@@ -32,8 +32,8 @@ pub fn table<'a>(
         let mut row = json!({ "cells": columns.iter().map(|column| cell(column, object, now)).collect::<Vec<_>>() });
         match include {
             Include::None => {}
-            Include::Metadata => super::object::put(&mut row, &["object"], metadata_only(object)),
-            Include::Object => super::object::put(&mut row, &["object"], object.clone()),
+            Include::Metadata => put(&mut row, &["object"], metadata_only(object)),
+            Include::Object => put(&mut row, &["object"], object.clone()),
         }
         row
     };

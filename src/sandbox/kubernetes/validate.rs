@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::failure::{Cause, Failure};
 use super::object::{at, entries, items, items_mut, name, put, take, text};
 use super::resources::{DAEMON_SETS, DEPLOYMENTS, JOBS, NODES, PODS, REPLICA_SETS, Resource, STATEFUL_SETS};
+use super::selectors::LabelSelector;
 
 /// Longest object name and label prefix: a DNS subdomain.
 const SUBDOMAIN_LIMIT: usize = 253;
@@ -101,7 +102,7 @@ fn selector_fits_template(resource: &Resource, object: &Value) -> Option<Cause> 
     if !owners.iter().any(|r| resource.is(r)) {
         return None;
     }
-    let selector = super::selectors::LabelSelector::from_object(at(object, &["spec", "selector"])).filter(|s| !s.is_empty());
+    let selector = LabelSelector::from_object(at(object, &["spec", "selector"])).filter(|s| !s.is_empty());
     let Some(selector) = selector else { return Some(Cause::required("spec.selector", "")) };
     let labels = at(object, &["spec", "template", "metadata", "labels"]);
     let fits = selector.matches(at(object, &["spec", "template"]));

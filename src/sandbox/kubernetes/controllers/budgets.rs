@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::kubernetes::cluster::State;
 use crate::sandbox::kubernetes::object::{
-    at, condition_is, controller_of, entries, name, namespace, number, put, set_condition, terminating, text, uid,
+    at, condition_is, controller_of, entries, name, namespace, number, put, set_condition, take, terminating, text, uid,
 };
 use crate::sandbox::kubernetes::resources::{BUDGETS, DEPLOYMENTS, PODS, REPLICA_SETS, STATEFUL_SETS};
 use crate::sandbox::kubernetes::selectors::LabelSelector;
@@ -50,7 +50,7 @@ pub fn react(state: &mut State, now: Timestamp) {
         }
         match disrupted.is_empty() {
             true => {
-                super::super::object::take(&mut budget, &["status", "disruptedPods"]);
+                take(&mut budget, &["status", "disruptedPods"]);
             }
             false => put(&mut budget, &["status", "disruptedPods"], disrupted),
         }

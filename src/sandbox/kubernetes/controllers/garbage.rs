@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::sandbox::kubernetes::cluster::State;
 use crate::sandbox::kubernetes::deletion::{FOREGROUND, Options, delete};
 use crate::sandbox::kubernetes::object::{items, name, namespace, put, terminating, text, uid};
-use crate::sandbox::kubernetes::resources::{ALL, NAMESPACES, NODES, PODS};
+use crate::sandbox::kubernetes::resources::{ALL, NAMESPACES, NODES, PODS, Resource};
 
 /// Collects.
 pub fn react(state: &mut State, now: Timestamp) {
@@ -23,13 +23,7 @@ pub fn react(state: &mut State, now: Timestamp) {
     pods_without_node(state);
 }
 
-fn collect(
-    state: &mut State,
-    resource: &'static super::super::resources::Resource,
-    mut object: Arc<Value>,
-    owners: &BTreeSet<String>,
-    now: Timestamp,
-) {
+fn collect(state: &mut State, resource: &'static Resource, mut object: Arc<Value>, owners: &BTreeSet<String>, now: Timestamp) {
     let references = items(&object, &["metadata", "ownerReferences"]);
     let kept: Vec<Value> = references.iter().filter(|owner| owners.contains(text(owner, &["uid"]))).cloned().collect();
     if !references.is_empty() && kept.is_empty() {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::sandbox::kubernetes::object::{at, controller_reference, items, items_mut, name, namespace, put, text};
+use crate::sandbox::kubernetes::object::{at, controller_reference, items, items_mut, name, namespace, put, terminating, text};
 use crate::sandbox::kubernetes::store::safe_text;
 
 /// Seconds that a pod stays on a node that is not ready or unreachable, unless it says otherwise: the API's default.
@@ -90,7 +90,7 @@ pub fn is_mirror(pod: &Value) -> bool {
 
 /// Whether the pod is neither ended nor ending.
 pub fn is_active(pod: &Value) -> bool {
-    !super::super::object::terminating(pod) && !has_ended(pod)
+    !terminating(pod) && !has_ended(pod)
 }
 
 /// Whether the pod will never run again.
