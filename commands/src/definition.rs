@@ -29,7 +29,7 @@ pub enum Phase {
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Look => "look",
             Self::Preserve => "preserve",
             Self::Contain => "contain",
@@ -225,5 +225,19 @@ impl Definition {
     #[must_use]
     pub fn usage(&self) -> String {
         std::iter::once(self.name).chain(self.arguments.iter().map(|argument| argument.usage())).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Everything about the command, for people: usage, what it does, every argument, examples.
+    #[must_use]
+    pub fn help(&self) -> String {
+        let mut text = format!("{}\n\n{}.\n{}\n", self.usage(), self.summary, self.details);
+        for argument in self.arguments {
+            text.push_str(&format!("\n  {:<32} {}", argument.usage(), argument.help()));
+        }
+        text.push('\n');
+        for example in self.examples {
+            text.push_str(format!("\n  /stanch {} {example}", self.name).trim_end());
+        }
+        text
     }
 }
