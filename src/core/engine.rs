@@ -145,7 +145,8 @@ pub struct IllegalRecord {
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// Ask the policy again about everybody who agreed, then send [`Event::Rechecked`].
+    /// Ask the policy again about everybody who agreed, then send [`Event::Rechecked`]. It comes again while the node is locked: try
+    /// when another request has ended, not in a loop.
     Recheck(RequestId),
     /// Send [`Event::Start`] with a fresh key.
     Start(RequestId, StepId),
@@ -254,9 +255,19 @@ fn eligible(request: &Request, person: &PersonId, decision: Decision) -> Result<
 fn halt(request: &Request, person: PersonId, reason: Option<String>, decision: Decision) -> Result<Vec<Fact>, Rejection> {
     match (&request.stage, decision.permitted) {
         (_, false) => Err(Rejection::NotPermitted(decision)),
-        (Stage::Executing, true) => Ok(vec![Fact::Halted { person, reason }]),
-        (Stage::Waiting, true) => Err(Rejection::NotRunning),
         (Stage::Ended(_), true) => Err(Rejection::Ended),
+        (Stage::Waiting | Stage::Executing, true) if runs(request) => Ok(vec![Fact::Halted { person, reason }]),
+        (Stage::Waiting | Stage::Executing, true) => Err(Rejection::NotRunning),
+    }
+}
+
+/// Whether there is a run to halt. A plan that needs nobody's agreement runs from the start; before the authorisation of any other, a no
+/// is an approver's to say.
+fn runs(request: &Request) -> bool {
+    match request.stage {
+        Stage::Executing => true,
+        Stage::Waiting => request.made.approvals_needed == 0,
+        Stage::Ended(_) => false,
     }
 }
 
@@ -376,9 +387,9 @@ fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> 
             }
             settle(request, outcome);
         }
-        Fact::Halted { person, .. } => match request.stage {
-            Stage::Executing => request.stage = Stage::Ended(Ending::Halted(person.clone())),
-            Stage::Waiting | Stage::Ended(_) => return Err("the request does not run"),
+        Fact::Halted { person, .. } => match runs(request) {
+            true => request.stage = Stage::Ended(Ending::Halted(person.clone())),
+            false => return Err("the request does not run"),
         },
     }
     Ok(())
@@ -388,7 +399,8 @@ fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> 
 fn settle(request: &mut Request, outcome: &Outcome) {
     let stale = matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Stale);
     match request.stage {
-        Stage::Executing if stale => request.stage = Stage::Ended(Ending::Stale),
+        // Also before the authorisation: what people would agree to no longer exists.
+        Stage::Waiting | Stage::Executing if stale => request.stage = Stage::Ended(Ending::Stale),
         Stage::Executing if request.exhausted() => request.stage = Stage::Ended(request.ending()),
         Stage::Waiting if request.made.approvals_needed == 0 && request.exhausted() => request.stage = Stage::Ended(request.ending()),
         Stage::Waiting | Stage::Executing | Stage::Ended(_) => {}

@@ -273,6 +273,15 @@ fn a_stale_target_ends_the_request_with_nothing_more() {
 }
 
 #[test]
+fn a_target_that_changes_while_people_decide_ends_the_request() {
+    let mut model = Model::new(1);
+    model.settle(&Outcome::Failed(Failure { kind: FailureKind::Stale, message: "another uid".into(), hint: None }));
+    assert_eq!(*model.stage(), Stage::Ended(Ending::Stale));
+    let approval = Event::Approve { person: person("amir"), digest: model.digest(), decision: decision(true) };
+    assert_eq!(model.send(approval), Err(Rejection::Ended));
+}
+
+#[test]
 fn two_runs_never_touch_one_node_at_once() {
     let other: RequestId = "r-bbbbbb".parse().unwrap();
     let mut model = Model::new(1);
