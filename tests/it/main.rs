@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod audit;
 mod core;
 mod kubernetes_emulator;
 mod plans;
