@@ -1,1 +1,4 @@
 //! The one integration-test binary.
+
+mod control_plane;
+mod support;
