@@ -1,4 +1,5 @@
 //! The one integration-test binary.
 
 mod control_plane;
+mod kubernetes_emulator;
 mod support;
