@@ -85,13 +85,14 @@ func run(o options) error {
 		cancel(errClosed)
 	}()
 	err = serve(ctx, cancel, o, manifests)
-	if errors.Is(err, errClosed) || signalled.Err() != nil {
+	if signalled.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-var errClosed = errors.New("standard input was closed")
+// The ordinary end, but to somebody who gave no standard input it must say why there is no cluster.
+var errClosed = errors.New("standard input was closed before the cluster was ready; keep it open for as long as the cluster shall run")
 
 // serve runs a cluster until ctx ends.
 func serve(ctx context.Context, cancel context.CancelCauseFunc, o options, manifests []unstructured.Unstructured) (err error) {
@@ -108,10 +109,14 @@ func serve(ctx context.Context, cancel context.CancelCauseFunc, o options, manif
 	if err != nil {
 		return err
 	}
+	announced := false
 	defer func() {
 		// What was cut off by the end says less well why it ended. From here on the end of a child is no news.
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
+		}
+		if announced && errors.Is(err, errClosed) {
+			err = nil
 		}
 		cancel(err)
 		p.stop()
@@ -126,8 +131,9 @@ func serve(ctx context.Context, cancel context.CancelCauseFunc, o options, manif
 	}
 	started()
 	announce(ready{Kubeconfig: p.path("kubeconfig"), Context: adminContext, BotContext: botContext, PID: os.Getpid(), Nodes: s.nodes})
+	announced = true
 	<-ctx.Done()
-	return ctx.Err()
+	return nil
 }
 
 func seedOther(ctx context.Context, o options, manifests []unstructured.Unstructured) error {

@@ -58,9 +58,23 @@ func (s *seeder) seed(ctx context.Context, config *rest.Config, manifests []unst
 		}
 	}
 	closed, err := s.closeNodes(ctx, manifests)
+	if err == nil {
+		err = s.fill(ctx, manifests)
+	}
+	// Somebody else's nodes are opened again whatever happened.
+	for _, name := range closed {
+		if opened := s.cordon(context.WithoutCancel(ctx), name, false); err == nil {
+			err = opened
+		}
+	}
 	if err != nil {
 		return err
 	}
+	return s.settle(ctx, manifests)
+}
+
+// fill creates everything but nodes, and places the pods, while no node takes any by itself.
+func (s *seeder) fill(ctx context.Context, manifests []unstructured.Unstructured) error {
 	for i := range manifests {
 		if manifests[i].GetKind() == "Node" {
 			continue
@@ -69,15 +83,7 @@ func (s *seeder) seed(ctx context.Context, config *rest.Config, manifests []unst
 			return fmt.Errorf("create %s %s: %w", manifests[i].GetKind(), manifests[i].GetName(), err)
 		}
 	}
-	if err := s.place(ctx, manifests); err != nil {
-		return err
-	}
-	for _, name := range closed {
-		if err := s.cordon(ctx, name, false); err != nil {
-			return err
-		}
-	}
-	return s.settle(ctx, manifests)
+	return s.place(ctx, manifests)
 }
 
 func (s *seeder) connect(config *rest.Config) (err error) {
@@ -160,7 +166,7 @@ func (s *seeder) closeNodes(ctx context.Context, manifests []unstructured.Unstru
 	s.cast(wanted, closed)
 	for _, name := range closed {
 		if err := s.cordon(ctx, name, true); err != nil {
-			return nil, err
+			return closed, err
 		}
 	}
 	return closed, nil

@@ -1,4 +1,4 @@
-//! What the adapters rely on, asked of the real thing. These are the facts behind `Quarantine`'s preconditions, so that a new Kubernetes
+//! What the adapters rely on, asked of the real thing. They are the facts that preconditions rest on, so that a new Kubernetes
 //! release that changes one is noticed here first.
 
 use std::future::Future;
