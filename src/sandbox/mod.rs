@@ -6,4 +6,5 @@
 
 pub mod kubernetes;
 pub mod server;
+pub mod slack;
 pub mod world;

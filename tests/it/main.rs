@@ -5,5 +5,6 @@ mod control_plane;
 mod core;
 mod kubernetes_emulator;
 mod plans;
+mod slack_emulator;
 mod support;
 mod tidy;
