@@ -1,9 +1,9 @@
 //! `chat.*`, `reactions.*` and `conversations.history` and `.replies`: messages.
 
 use serde_json::{Value, json};
-use stanch::sandbox::slack::Workspace;
+use stanch::sandbox::slack::User;
 
-use super::{App, body, without, word};
+use super::{App, body, without, word, workspace};
 
 /// What every message of the bot has.
 fn by_bot(ts: &str, fields: Value) -> Value {
@@ -227,12 +227,12 @@ async fn reactions() {
 /// Without `full`, users of a reaction may be missing although they count: a vote must not be read so.
 #[tokio::test]
 async fn reactions_without_full_may_be_cut() {
-    let mut workspace = Workspace::sandbox();
+    let mut workspace = workspace();
     let template = workspace.users[4].clone();
     let crowd: Vec<String> = (0..30).map(|number| format!("U0CROWD{number}")).collect();
     for id in &crowd {
         let (id, name) = (id.clone(), id.to_lowercase());
-        workspace.users.push(stanch::sandbox::slack::User { id, name, ..template.clone() });
+        workspace.users.push(User { id, name, ..template.clone() });
     }
     workspace.channels[0].members.extend(crowd.clone());
     let app = App::of(&workspace).await;
@@ -247,8 +247,7 @@ async fn reactions_without_full_may_be_cut() {
     };
     assert_eq!(shown(false).await, (25, json!(30)));
     assert_eq!(shown(true).await, (30, json!(30)));
-    // Nobody listens, and Slack gives the events up only after minutes.
-    app.slack.stop().await;
+    app.finish().await;
 }
 
 /// Goal: what `chat.*` refuses.
