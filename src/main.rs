@@ -32,7 +32,7 @@ enum Command {
         /// A command; without it, all of them.
         command: Option<String>,
     },
-    /// Starts the emulated cluster on loopback, with one compromised pod, and prints how to reach it. Ctrl-C ends it.
+    /// Starts an emulated cluster with one compromised pod, and an emulated Slack workspace, on loopback. Prints how to reach them. Ctrl-C ends it.
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Options),
 }
@@ -109,6 +109,7 @@ mod sandbox {
 
     use anyhow::Context as _;
     use stanch::sandbox::kubernetes::KubernetesEmulator;
+    use stanch::sandbox::slack::{SlackEmulator, Workspace};
     use stanch::sandbox::world::World;
 
     use super::say;
@@ -135,9 +136,18 @@ mod sandbox {
         say(&format!("Kubernetes emulator on {}; the pod shop/cart-7d4b9c6f5-x2x9q is compromised.", kubernetes.url()));
         say(&format!("  export KUBECONFIG={}", kubeconfig.display()));
         say("  kubectl get pods --all-namespaces -o wide");
+        let slack = SlackEmulator::start(&Workspace::sandbox()).await.context("cannot start the Slack emulator")?;
+        say(&format!("Slack emulator on {}, for Slack's own SDKs (these tokens mean nothing elsewhere):", slack.api_url()));
+        say(&format!(
+            "  export SLACK_API_URL={}/ SLACK_BOT_TOKEN={} SLACK_APP_TOKEN={}",
+            slack.api_url(),
+            slack.bot_token(),
+            slack.app_token()
+        ));
         say("Ctrl-C ends it.");
         tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
         kubernetes.stop().await;
+        slack.stop().await;
         Ok(ExitCode::SUCCESS)
     }
 }
