@@ -1,2 +1,153 @@
-//! stub
-fn main() {}
+//! The command line of Stanch.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use stanch::core::policy::Policy;
+
+/// Contains security incidents on Google Kubernetes Engine, with two-person approval and a record.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks a policy file: every problem, a line each. Exit status 0 if there is none.
+    ///
+    /// Example: stanch check --policy config/policy.toml
+    Check {
+        /// The policy file.
+        #[arg(long, value_name = "FILE", default_value = "config/policy.toml")]
+        policy: PathBuf,
+    },
+    /// Explains what can be typed behind /stanch.
+    ///
+    /// Example: stanch explain quarantine
+    Explain {
+        /// A command; without it, all of them.
+        command: Option<String>,
+    },
+    /// Starts an emulated cluster with one compromised pod, and an emulated Slack workspace, on loopback. Prints how to reach them. Ctrl-C ends it.
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the last word of a command line program")]
+            {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Check { policy } => check(&policy),
+        Command::Explain { command } => explain(command.as_deref()),
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(options) => sandbox::run(options),
+    }
+}
+
+fn check(path: &Path) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(match Policy::from_toml(&text) {
+        Ok(policy) => {
+            say(&format!(
+                "{}: {} people, {} roles, {} permits: no problem",
+                path.display(),
+                policy.people.len(),
+                policy.roles.len(),
+                policy.permits.len()
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            problems.0.iter().for_each(|problem| say(&format!("{}: {problem}", path.display())));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn explain(command: Option<&str>) -> anyhow::Result<ExitCode> {
+    match command {
+        None => stanch_commands::CATALOGUE
+            .iter()
+            .for_each(|definition| say(&format!("{:<20} {:<9} {}", definition.name, definition.phase, definition.summary))),
+        Some(name) => {
+            let parsed = stanch_commands::parse::parse(&format!("help {name}"))
+                .map_err(|error| anyhow::anyhow!("{error}; hint: {}", error.hint()))?;
+            let topic = parsed.arguments.topic.unwrap_or_default();
+            let definition =
+                stanch_commands::find(&topic).with_context(|| format!("there is no command `{topic}`; `stanch explain` lists them"))?;
+            say(&definition.help());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command line program")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+#[cfg(feature = "sandbox")]
+mod sandbox {
+    //! `stanch sandbox`.
+
+    use std::process::ExitCode;
+
+    use anyhow::Context as _;
+    use stanch::sandbox::kubernetes::KubernetesEmulator;
+    use stanch::sandbox::slack::{SlackEmulator, Workspace};
+    use stanch::sandbox::world::World;
+
+    use super::say;
+
+    /// What `stanch sandbox` takes.
+    #[derive(Debug, clap::Args)]
+    pub struct Options {
+        /// The folder that the kubeconfig is written to; a fresh one under the system's temporary folder otherwise.
+        #[arg(long, value_name = "DIR")]
+        state: Option<std::path::PathBuf>,
+    }
+
+    /// Runs until Ctrl-C.
+    pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+        let state = options.state.unwrap_or_else(|| std::env::temp_dir().join(format!("stanch-sandbox-{}", std::process::id())));
+        std::fs::create_dir_all(&state).with_context(|| format!("cannot create `{}`", state.display()))?;
+        tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(serve(&state))
+    }
+
+    async fn serve(state: &std::path::Path) -> anyhow::Result<ExitCode> {
+        let kubernetes = KubernetesEmulator::start(&World::compromised()).await.context("cannot start the Kubernetes emulator")?;
+        let kubeconfig = state.join("kubeconfig");
+        std::fs::write(&kubeconfig, kubernetes.kubeconfig()).with_context(|| format!("cannot write `{}`", kubeconfig.display()))?;
+        say(&format!("Kubernetes emulator on {}; the pod shop/cart-7d4b9c6f5-x2x9q is compromised.", kubernetes.url()));
+        say(&format!("  export KUBECONFIG={}", kubeconfig.display()));
+        say("  kubectl get pods --all-namespaces -o wide");
+        let slack = SlackEmulator::start(&Workspace::sandbox()).await.context("cannot start the Slack emulator")?;
+        say(&format!("Slack emulator on {}, for Slack's own SDKs (these tokens mean nothing elsewhere):", slack.api_url()));
+        say(&format!(
+            "  export SLACK_API_URL={}/ SLACK_BOT_TOKEN={} SLACK_APP_TOKEN={}",
+            slack.api_url(),
+            slack.bot_token(),
+            slack.app_token()
+        ));
+        say("Ctrl-C ends it.");
+        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+        kubernetes.stop().await;
+        slack.stop().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -122,6 +122,9 @@ pub struct Service {
 }
 
 impl World {
+    /// Namespace and name of the compromised pod of [`World::compromised`].
+    pub const SUSPECT: (&str, &str) = ("shop", "cart-7d4b9c6f5-x2x9q");
+
     /// A small GKE-like cluster in which the pod `shop/cart-7d4b9c6f5-x2x9q` is compromised. Its node is public and also hosts a
     /// DaemonSet pod, a mirror pod, a pod with an emptyDir, a StatefulSet pod, a bare pod and a pod under a budget that allows one disruption.
     #[must_use]

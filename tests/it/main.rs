@@ -1,4 +1,10 @@
 //! The one integration-test binary.
 
+mod audit;
+mod control_plane;
+mod core;
+mod kubernetes_emulator;
+mod plans;
 mod slack_emulator;
 mod support;
+mod tidy;

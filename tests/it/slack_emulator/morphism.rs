@@ -23,7 +23,7 @@ fn client(app: &App) -> Arc<Client> {
 enum Heard {
     Command(SlackCommandEvent),
     Interaction(SlackInteractionEvent),
-    Event(SlackPushEventCallback),
+    Event(Box<SlackPushEventCallback>),
 }
 
 /// Listens on one connection; everything that is heard comes out of the receiver.
@@ -44,7 +44,7 @@ async fn listen(
         async { Ok(SlackInteractionResponse::Empty) }
     });
     callbacks.push_events_callback = Box::new(move |event, _: Arc<Client>, _: SlackClientEventsUserState| {
-        heard.send(Heard::Event(event)).expect("a listener");
+        heard.send(Heard::Event(Box::new(event))).expect("a listener");
         async { Ok(()) }
     });
     let environment = Arc::new(SlackClientEventsListenerEnvironment::new(client.clone()));

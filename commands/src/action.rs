@@ -1,0 +1,338 @@
+//! The closed list of everything that Stanch can do to a cluster or a project. Every value is fully bound: nothing in it is left to
+//! choose when it is carried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::firewall_rule::FirewallRule;
+use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, Uid};
+
+/// One step's action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// On the Kubernetes API of the plan's cluster.
+    Kubernetes(KubernetesAction),
+    /// On the Compute Engine API.
+    Compute(ComputeAction),
+}
+
+/// An action on the Kubernetes API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KubernetesAction {
+    /// Reads what later steps will change, so that the record can restore it: cordon, labels, annotations, tolerations.
+    CapturePriorState {
+        /// The node.
+        node: NodeRef,
+        /// The suspect pods.
+        suspects: Vec<PodRef>,
+    },
+    /// Reads API objects, events and logs of the suspects and their node into the evidence store. Does not touch a container.
+    CollectEvidence {
+        /// The node.
+        node: NodeRef,
+        /// The suspect pods.
+        suspects: Vec<PodRef>,
+    },
+    /// `spec.unschedulable = true`.
+    Cordon(NodeRef),
+    /// `spec.unschedulable = false`.
+    Uncordon(NodeRef),
+    /// Annotation `cluster-autoscaler.kubernetes.io/scale-down-disabled=true`, or the autoscaler deletes the emptied node and its disk.
+    DisableScaleDown(NodeRef),
+    /// Label `node.kubernetes.io/exclude-from-external-load-balancers=true`: a cordoned node stays a backend otherwise.
+    ExcludeFromLoadBalancers(NodeRef),
+    /// Removes `tolerationSeconds` from the first matching not-ready and unreachable tolerations, or the suspect is deleted 300 s after
+    /// its node lost the control plane.
+    KeepWhileUnreachable(PodRef),
+    /// A NetworkPolicy that selects exactly this pod by `stanch.dev/quarantine=<uid>` and denies both directions.
+    DenyPodTraffic(PodRef),
+    /// Rewrites the labels of a suspect in one patch. Removed ones are kept in the annotation `stanch.dev/original-labels`.
+    LabelPod {
+        /// The pod.
+        pod: PodRef,
+        /// Labels to set.
+        set: BTreeMap<String, String>,
+        /// Labels to remove, so that the pod leaves its Services and its owner.
+        remove: BTreeSet<String>,
+    },
+    /// Evicts the pods on a node through the eviction API, until it is empty or the deadline passed.
+    Drain(Drain),
+    /// Reads back what the Kubernetes steps left.
+    VerifyNode {
+        /// The node.
+        node: NodeRef,
+        /// The suspects that must still be there, with the labels that they must carry.
+        suspects: Vec<(PodRef, BTreeMap<String, String>)>,
+    },
+}
+
+/// Which pods a drain evicts: a rule, bound to the node's uid, since pods come and go until it runs.
+///
+/// Everything on the node is evicted except the suspects, DaemonSet pods, mirror pods, and pods of protected namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// The node.
+    pub node: NodeRef,
+    /// Suspects, spared by uid and not by label alone.
+    pub spare: BTreeSet<Uid>,
+    /// Namespaces whose pods are never evicted.
+    pub protected_namespaces: BTreeSet<String>,
+    /// The pods that the approvers saw; newcomers are named in the thread.
+    pub expected: Vec<PodRef>,
+    /// The most pods that this approval covers. One more ends the drain, not the containment.
+    pub at_most: u32,
+    /// Seconds after which what is left stays.
+    pub deadline_s: u32,
+}
+
+/// An action on the Compute Engine API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComputeAction {
+    /// Reads what later steps will change: tags, access configs and whether their addresses are reserved, protection, disks, group size.
+    CapturePriorState {
+        /// The instance.
+        instance: InstanceRef,
+        /// Its group, if it is a member.
+        group: Option<GroupRef>,
+    },
+    /// Starts a snapshot. Succeeds when the operation is done: the content is fixed then, even if the snapshot is not READY yet.
+    SnapshotDisk {
+        /// The disk.
+        disk: DiskRef,
+        /// Deterministic name, so that a retry finds its own snapshot.
+        name: ComputeName,
+        /// Incident, node, pod, role of the disk, request.
+        labels: BTreeMap<String, String>,
+    },
+    /// Removes the instance from its group without deleting it, and waits until the group no longer lists it.
+    AbandonInstance {
+        /// The instance.
+        instance: InstanceRef,
+        /// The group.
+        group: GroupRef,
+    },
+    /// `deletionProtection = true`. Refused by Compute for members of a group.
+    ProtectFromDeletion(InstanceRef),
+    /// `autoDelete = false` on the boot disk.
+    KeepBootDisk {
+        /// The instance.
+        instance: InstanceRef,
+        /// Device name of the boot disk.
+        device: String,
+    },
+    /// Creates the rule, or accepts an existing one whose whole body is equal.
+    EnsureFirewallRule(FirewallRule),
+    /// Adds a network tag and reads it back, together with the effective firewall of each interface.
+    TagInstance {
+        /// The instance.
+        instance: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+        /// What the effective firewall must contain afterwards.
+        rules: Vec<FirewallRule>,
+    },
+    /// Deletes one access config.
+    RemoveExternalIp {
+        /// The instance.
+        instance: InstanceRef,
+        /// Which one.
+        access: AccessConfig,
+    },
+    /// Reads back tag, rules, effective firewall, access configs and group membership.
+    VerifyIsolation {
+        /// The instance.
+        instance: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+        /// What must be in force.
+        rules: Vec<FirewallRule>,
+        /// The group that must not list the instance.
+        group: Option<GroupRef>,
+    },
+}
+
+/// An external address of a network interface.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AccessConfig {
+    /// Interface, such as `nic0`.
+    pub interface: String,
+    /// Name of the access config, such as `external-nat`.
+    pub name: String,
+    /// The address; empty if none is assigned at present.
+    pub address: String,
+    /// IPv6 access configs are a list of their own.
+    pub ipv6: bool,
+    /// A reserved address can be given back on release; an ephemeral one is lost.
+    pub reserved: bool,
+}
+
+/// How much agreement an action needs at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionClass {
+    /// New snapshots, and reading into our own store. The only class that may run before a quorum.
+    Preserve,
+    /// Reads that verify. They run inside an authorised plan.
+    Verify,
+    /// Writes.
+    Mutate,
+}
+
+impl Action {
+    /// The class of the action.
+    #[must_use]
+    pub fn class(&self) -> ActionClass {
+        match self {
+            Self::Kubernetes(KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. })
+            | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::SnapshotDisk { .. }) => ActionClass::Preserve,
+            Self::Kubernetes(KubernetesAction::VerifyNode { .. }) | Self::Compute(ComputeAction::VerifyIsolation { .. }) => {
+                ActionClass::Verify
+            }
+            Self::Kubernetes(
+                KubernetesAction::Cordon(_)
+                | KubernetesAction::Uncordon(_)
+                | KubernetesAction::DisableScaleDown(_)
+                | KubernetesAction::ExcludeFromLoadBalancers(_)
+                | KubernetesAction::KeepWhileUnreachable(_)
+                | KubernetesAction::DenyPodTraffic(_)
+                | KubernetesAction::LabelPod { .. }
+                | KubernetesAction::Drain(_),
+            )
+            | Self::Compute(
+                ComputeAction::AbandonInstance { .. }
+                | ComputeAction::ProtectFromDeletion(_)
+                | ComputeAction::KeepBootDisk { .. }
+                | ComputeAction::EnsureFirewallRule(_)
+                | ComputeAction::TagInstance { .. }
+                | ComputeAction::RemoveExternalIp { .. },
+            ) => ActionClass::Mutate,
+        }
+    }
+
+    /// Whether and how the action can be undone.
+    #[must_use]
+    pub fn undo(&self) -> Undo {
+        match self {
+            Self::Kubernetes(
+                KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. },
+            )
+            | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. }) => Undo::Nothing,
+            Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
+            Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
+            Self::Compute(ComputeAction::RemoveExternalIp { access, .. }) if !access.reserved => {
+                Undo::Impossible("the address is ephemeral and goes back to Google's pool")
+            }
+            Self::Kubernetes(KubernetesAction::Drain(_)) => {
+                Undo::Impossible("evicted pods are replaced elsewhere, or gone if nothing owns them")
+            }
+            Self::Kubernetes(
+                KubernetesAction::Cordon(_)
+                | KubernetesAction::Uncordon(_)
+                | KubernetesAction::DisableScaleDown(_)
+                | KubernetesAction::ExcludeFromLoadBalancers(_)
+                | KubernetesAction::KeepWhileUnreachable(_)
+                | KubernetesAction::DenyPodTraffic(_)
+                | KubernetesAction::LabelPod { .. },
+            )
+            | Self::Compute(
+                ComputeAction::ProtectFromDeletion(_)
+                | ComputeAction::KeepBootDisk { .. }
+                | ComputeAction::EnsureFirewallRule(_)
+                | ComputeAction::TagInstance { .. }
+                | ComputeAction::RemoveExternalIp { .. },
+            ) => Undo::Possible,
+        }
+    }
+
+    /// One line for a plan, in the imperative, without markup.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Kubernetes(action) => action.summary(),
+            Self::Compute(action) => action.summary(),
+        }
+    }
+}
+
+/// What an undo can do about an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// It changes nothing.
+    Nothing,
+    /// It adds something that is meant to stay.
+    Kept,
+    /// The captured prior state restores it.
+    Possible,
+    /// It cannot be undone, and why.
+    Impossible(&'static str),
+}
+
+impl KubernetesAction {
+    fn summary(&self) -> String {
+        match self {
+            Self::CapturePriorState { node, .. } => format!("save the prior state of node {} and its suspects", node.name),
+            Self::CollectEvidence { suspects, .. } => format!("collect objects, events and logs of {}", list(suspects)),
+            Self::Cordon(node) => format!("cordon node {}", node.name),
+            Self::Uncordon(node) => format!("uncordon node {}", node.name),
+            Self::DisableScaleDown(node) => format!("keep the autoscaler from removing node {}", node.name),
+            Self::ExcludeFromLoadBalancers(node) => format!("take node {} out of external load balancers", node.name),
+            Self::KeepWhileUnreachable(pod) => format!("keep pod {pod} while its node is unreachable"),
+            Self::DenyPodTraffic(pod) => format!("deny all traffic of pod {pod} (NetworkPolicy)"),
+            Self::LabelPod { pod, set, remove } => {
+                let set = set.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
+                match remove.is_empty() {
+                    true => format!("label pod {pod}: {set}"),
+                    false => {
+                        let keys = remove.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                        format!("label pod {pod}: {set}; detach it by removing {keys}")
+                    }
+                }
+            }
+            Self::Drain(drain) => {
+                format!(
+                    "drain node {}: evict {} (at most {}, {} s)",
+                    drain.node.name,
+                    pods(drain.expected.len()),
+                    drain.at_most,
+                    drain.deadline_s
+                )
+            }
+            Self::VerifyNode { node, .. } => format!("read node {} and its suspects back", node.name),
+        }
+    }
+}
+
+impl ComputeAction {
+    fn summary(&self) -> String {
+        match self {
+            Self::CapturePriorState { instance, .. } => format!("save the prior state of instance {}", instance.name),
+            Self::SnapshotDisk { disk, name, .. } => format!("snapshot disk {} as {name}", disk.name),
+            Self::AbandonInstance { instance, group } => format!("abandon instance {} from group {}", instance.name, group.name),
+            Self::ProtectFromDeletion(instance) => format!("protect instance {} from deletion", instance.name),
+            Self::KeepBootDisk { instance, .. } => format!("keep the boot disk if instance {} is deleted", instance.name),
+            Self::EnsureFirewallRule(rule) => format!("ensure firewall rule {}", rule.summary()),
+            Self::TagInstance { instance, tag, .. } => {
+                format!("tag instance {} with {tag} and read the effective firewall back", instance.name)
+            }
+            Self::RemoveExternalIp { instance, access } => {
+                let address = if access.address.is_empty() { "none assigned" } else { &access.address };
+                format!("remove external address {address} ({} {}) from {}", access.interface, access.name, instance.name)
+            }
+            Self::VerifyIsolation { instance, .. } => format!("read tag, firewall, addresses and group of {} back", instance.name),
+        }
+    }
+}
+
+fn list(pods: &[PodRef]) -> String {
+    pods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `1 pod`, `2 pods`.
+#[must_use]
+pub fn pods(count: usize) -> String {
+    format!("{count} pod{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,78 @@
+//! `label`: marks the suspect; inside a quarantine also detaches it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::action::KubernetesAction;
+use crate::cordon::save_prior_state;
+use crate::definition::{Argument, Context, Definition, Does, Phase};
+use crate::facts::{Facts, PodFacts};
+use crate::guard;
+use crate::plan::{Consequences, Draft, Edge, Form, StepId, Steps};
+use crate::refusal::Refusal;
+
+/// The command.
+pub static DEFINITION: Definition = Definition {
+    name: "label",
+    phase: Phase::Contain,
+    summary: "mark the suspect pod with quarantine=true",
+    details: "Marks only: the pod keeps its traffic, its Services and its owner. `quarantine` also detaches it.",
+    arguments: &[Argument::Pod, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::DryRun],
+    examples: &["pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42"],
+    does: Does::Mitigate(plan),
+};
+
+/// The guide's label.
+pub const GUIDE_KEY: &str = "quarantine";
+/// Our own label, whose value is the pod's uid, so that a policy selects exactly one pod.
+pub const OWN_KEY: &str = "stanch.dev/quarantine";
+
+/// The labels that a suspect carries after a plan of this form.
+#[must_use]
+pub fn labels(suspect: &PodFacts, form: Form) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([(GUIDE_KEY.to_owned(), "true".to_owned())]);
+    match form {
+        Form::Guide => {}
+        Form::Strict => {
+            labels.insert(OWN_KEY.to_owned(), suspect.pod.uid.to_string());
+        }
+    }
+    labels
+}
+
+/// The label keys whose removal takes the suspect out of its Services, its owner and the policies that let traffic through.
+///
+/// A DaemonSet's own keys stay: its replacement would land on the same cordoned node.
+#[must_use]
+pub fn detaching(facts: &Facts, suspect: &PodFacts) -> BTreeSet<String> {
+    let by_services = facts.kubernetes.services.values().flat_map(BTreeMap::keys);
+    let by_policies = facts.kubernetes.policies.iter().filter(|policy| policy.allows).flat_map(|policy| &policy.selector_keys);
+    let keys: BTreeSet<&String> = by_services.chain(by_policies).chain(&suspect.owner_selector).collect();
+    let kept = |key: &String| key == GUIDE_KEY || key == OWN_KEY || (suspect.stays_on_drain() && suspect.owner_selector.contains(key));
+    keys.into_iter().filter(|key| suspect.labels.contains_key(*key) && !kept(key)).cloned().collect()
+}
+
+/// Adds the label step.
+pub fn add(steps: &mut Steps, suspect: &PodFacts, remove: BTreeSet<String>, context: &Context, needs: Vec<Edge>) -> StepId {
+    let action = KubernetesAction::LabelPod { pod: suspect.pod.clone(), set: labels(suspect, context.form), remove };
+    steps.add(action, needs)
+}
+
+fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
+    guard::node(facts)?;
+    let Some(suspect) = guard::suspect(facts, context)? else {
+        return Err(Refusal::PodGone("none".into()));
+    };
+    let wanted = labels(suspect, context.form);
+    if wanted.iter().all(|(key, value)| suspect.labels.get(key) == Some(value)) {
+        return Err(Refusal::AlreadySo(format!("pod {} carries the label", suspect.pod)));
+    }
+    let mut steps = Steps::default();
+    let saved = save_prior_state(&mut steps, facts);
+    add(&mut steps, suspect, BTreeSet::new(), context, vec![Edge::Requires(saved)]);
+    let consequences = Consequences {
+        noticeable: vec!["a process that can read the Kubernetes API sees the label".into()],
+        residual_risk: vec!["a label isolates nothing: the pod keeps its network, its Services and its owner".into()],
+        ..Consequences::default()
+    };
+    Ok(guard::draft(DEFINITION.name, facts, context, consequences, steps.finish()))
+}

@@ -1,0 +1,223 @@
+//! `quarantine`: the guide's whole "reduce access" sequence, and what it leaves out, as one plan.
+//!
+//! Whatever has no edge runs in parallel. Evidence, snapshots and the drain are `After` edges: they delay containment by their deadlines
+//! at most, and never prevent it.
+
+use crate::action::{ComputeAction, KubernetesAction};
+use crate::cordon::Cordon;
+use crate::definition::{Argument, Context, Definition, Does, Phase};
+use crate::facts::{ComputeFacts, Facts, PodFacts};
+use crate::firewall::Cut;
+use crate::plan::{Consequences, Draft, Edge, Form, StepId, Steps};
+use crate::refusal::Refusal;
+use crate::{abandon, cordon, drain, firewall, guard, label, remove_external_ip, snapshot};
+
+/// The command.
+pub static DEFINITION: Definition = Definition {
+    name: "quarantine",
+    phase: Phase::Contain,
+    summary: "isolate the node of a compromised pod: evidence, snapshots, cordon, drain, abandon, firewall, external addresses",
+    details: "Keeps the suspect running for forensics and moves everything else away. Snapshots and evidence start at once; the rest waits for \
+              the approval. With --isolate-first the network is cut before the drain: use it when data is leaving right now.",
+    arguments: &[
+        Argument::PodOrNode,
+        Argument::Cluster,
+        Argument::Incident,
+        Argument::Reason,
+        Argument::IsolateFirst,
+        Argument::DryRun,
+    ],
+    examples: &[
+        "pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42 reason:\"crypto miner\"",
+        "pod shop/cart-7d4b9c6f5-x2x9q --isolate-first",
+        "node gke-prod-pool-1-abcd --dry-run",
+    ],
+    does: Does::Mitigate(plan),
+};
+
+fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
+    let compute = guard::settled_instance(facts)?;
+    let suspect = guard::suspect(facts, context)?;
+    let cut = firewall::cut(compute, context)?;
+    if context.isolated_instances.contains(&compute.instance.id) {
+        return Err(Refusal::AlreadySo(format!("Stanch has isolated node {}", facts.kubernetes.node.node.name)));
+    }
+
+    let mut consequences = describe(facts, compute, suspect, context);
+    let mut steps = Steps::default();
+    let preserved = Preserved::add(&mut steps, facts, compute, context, &mut consequences.decisions);
+    let cordon = cordon::add(&mut steps, facts, context, preserved.saved_node);
+    let kept = keep_while_unreachable(&mut steps, suspect, context, preserved.saved_node);
+    let rules = firewall::add_rules(&mut steps, &cut, preserved.saved_instance);
+    let settled = Settled::add(&mut steps, compute, context, preserved.saved_instance);
+    let labelled = suspect.map(|suspect| detach(&mut steps, facts, suspect, context, &preserved, cordon));
+
+    let before_tag: Vec<Edge> = rules
+        .into_iter()
+        .chain(settled.abandoned)
+        .map(Edge::Requires)
+        .chain(settled.serial.into_iter().chain(kept).chain(labelled).map(Edge::After))
+        .collect();
+    let before_drain: Vec<Edge> = cordon
+        .required()
+        .chain(labelled.map(Edge::After))
+        .chain(preserved.kept().map(Edge::After))
+        .collect();
+    let network = Network { facts, compute, cut: &cut, context, evidence: preserved.evidence };
+    let last = match context.arguments.isolate_first {
+        false => {
+            let drained = drain::add(&mut steps, facts, context, before_drain);
+            network.cut_off(&mut steps, preserved.saved_node, before_tag, Some(drained))
+        }
+        true => {
+            let cut_off = network.cut_off(&mut steps, preserved.saved_node, before_tag, None);
+            let drained = drain::add(&mut steps, facts, context, before_drain.into_iter().chain(cut_off.iter().map(|step| Edge::After(*step))));
+            cut_off.into_iter().chain([drained]).collect()
+        }
+    };
+    verify(&mut steps, facts, suspect, context, labelled.into_iter().chain(last.iter().copied()));
+    firewall::add_verification(&mut steps, compute, &cut, last);
+    Ok(Draft { isolates: true, ..guard::draft(DEFINITION.name, facts, context, consequences, steps.finish()) })
+}
+
+/// What may start before the approval.
+struct Preserved {
+    saved_node: StepId,
+    saved_instance: StepId,
+    evidence: StepId,
+    snapshots: Vec<StepId>,
+}
+
+impl Preserved {
+    fn add(steps: &mut Steps, facts: &Facts, compute: &ComputeFacts, context: &Context, notes: &mut Vec<String>) -> Self {
+        let saved_node = cordon::save_prior_state(steps, facts);
+        let saved_instance = abandon::save_prior_state(steps, compute);
+        let node = facts.kubernetes.node.node.clone();
+        let collect = KubernetesAction::CollectEvidence { node, suspects: guard::suspects(facts.kubernetes.suspect.as_ref()) };
+        let evidence = steps.add_with_deadline(collect, [], context.limits.evidence_deadline_s);
+        let snapshots = snapshot::add(steps, facts, compute, context, notes);
+        Self { saved_node, saved_instance, evidence, snapshots }
+    }
+
+    /// Evidence and snapshots: the drain detaches volumes, so it waits for both.
+    fn kept(&self) -> impl Iterator<Item = StepId> {
+        std::iter::once(self.evidence).chain(self.snapshots.iter().copied())
+    }
+}
+
+/// The instance, made safe from its group and from deletion. One operation after the other: they may not overlap on one instance.
+struct Settled {
+    abandoned: Option<StepId>,
+    serial: Vec<StepId>,
+}
+
+impl Settled {
+    fn add(steps: &mut Steps, compute: &ComputeFacts, context: &Context, saved: StepId) -> Self {
+        let abandoned = abandon::add(steps, compute, saved);
+        let mut serial: Vec<StepId> = Vec::new();
+        if context.form == Form::Strict {
+            let base: Vec<Edge> = abandoned.into_iter().chain([saved]).map(Edge::Requires).collect();
+            if !compute.deletion_protection {
+                serial.push(steps.add(ComputeAction::ProtectFromDeletion(compute.instance.clone()), base.iter().copied()));
+            }
+            for boot in compute.disks.iter().filter(|disk| disk.boot && disk.auto_delete) {
+                let action = ComputeAction::KeepBootDisk { instance: compute.instance.clone(), device: boot.device.clone() };
+                let previous = serial.last().map(|previous| Edge::After(*previous));
+                serial.push(steps.add(action, base.iter().copied().chain(previous)));
+            }
+        }
+        Self { abandoned, serial }
+    }
+}
+
+fn keep_while_unreachable(steps: &mut Steps, suspect: Option<&PodFacts>, context: &Context, saved: StepId) -> Option<StepId> {
+    let suspect = suspect.filter(|suspect| suspect.deleted_when_unreachable && context.form == Form::Strict)?;
+    Some(steps.add(KubernetesAction::KeepWhileUnreachable(suspect.pod.clone()), [Edge::Requires(saved)]))
+}
+
+/// The policy first, then the label that it selects, in one patch with the removal of the selector labels, after the cordon.
+fn detach(steps: &mut Steps, facts: &Facts, suspect: &PodFacts, context: &Context, preserved: &Preserved, cordon: Cordon) -> StepId {
+    let saved = [Edge::Requires(preserved.saved_node), Edge::After(preserved.evidence)];
+    let (remove, policy) = match context.form {
+        Form::Guide => (Default::default(), None),
+        Form::Strict => {
+            let policy = (!suspect.host_network).then(|| steps.add(KubernetesAction::DenyPodTraffic(suspect.pod.clone()), saved));
+            (label::detaching(facts, suspect), policy)
+        }
+    };
+    let needs = saved.into_iter().chain([Edge::Requires(cordon.cordon)]).chain(policy.map(Edge::Requires)).collect();
+    label::add(steps, suspect, remove, context, needs)
+}
+
+struct Network<'p> {
+    facts: &'p Facts,
+    compute: &'p ComputeFacts,
+    cut: &'p Cut,
+    context: &'p Context,
+    evidence: StepId,
+}
+
+impl Network<'_> {
+    /// Load balancers, tag, external addresses; returns every step that was added.
+    fn cut_off(&self, steps: &mut Steps, saved_node: StepId, before_tag: Vec<Edge>, drained: Option<StepId>) -> Vec<StepId> {
+        let after_drain = drained.map(Edge::After);
+        let excluded = match self.context.form {
+            Form::Guide => None,
+            Form::Strict => {
+                let action = KubernetesAction::ExcludeFromLoadBalancers(self.facts.kubernetes.node.node.clone());
+                Some(steps.add(action, [Edge::Requires(saved_node)].into_iter().chain(after_drain)))
+            }
+        };
+        let needs = before_tag.into_iter().chain([Edge::After(self.evidence)]).chain(excluded.map(Edge::After)).chain(after_drain);
+        let tagged = firewall::add_tag(steps, self.compute, self.cut, needs);
+        let removed = remove_external_ip::add(steps, self.compute, &[Edge::Requires(tagged)]);
+        excluded.into_iter().chain([tagged]).chain(removed).chain(drained).collect()
+    }
+}
+
+fn verify(steps: &mut Steps, facts: &Facts, suspect: Option<&PodFacts>, context: &Context, after: impl Iterator<Item = StepId>) {
+    let suspects = suspect.map(|suspect| (suspect.pod.clone(), label::labels(suspect, context.form))).into_iter().collect();
+    steps.add(KubernetesAction::VerifyNode { node: facts.kubernetes.node.node.clone(), suspects }, after.map(Edge::After));
+}
+
+fn describe(facts: &Facts, compute: &ComputeFacts, suspect: Option<&PodFacts>, context: &Context) -> Consequences {
+    let mut consequences = Consequences::default();
+    drain::describe(facts, context, &mut consequences);
+    abandon::describe(compute, &mut consequences);
+    remove_external_ip::describe(compute, &mut consequences);
+    firewall::describe(compute, context.form, &mut consequences);
+    if let Some(suspect) = suspect {
+        describe_suspect(facts, suspect, context, &mut consequences);
+    }
+    if compute.preemptible {
+        consequences.residual_risk.push("Spot VM: Google may stop it at any time, and its memory is lost then".into());
+    }
+    if context.arguments.isolate_first {
+        consequences.decisions.push("--isolate-first: the network is cut before the drain; evicted pods may stay Terminating, none is deleted by force".into());
+    }
+    consequences.decisions.push(match context.form {
+        Form::Strict => "form strict: all protocols, IPv4 and IPv6, tag and rules of this incident alone".into(),
+        Form::Guide => "form guide: Google's guide to the letter, TCP over IPv4 only, one tag for every quarantine".into(),
+    });
+    consequences
+}
+
+fn describe_suspect(facts: &Facts, suspect: &PodFacts, context: &Context, consequences: &mut Consequences) {
+    if suspect.host_network {
+        consequences.residual_risk.push(format!("{} uses the host network: no NetworkPolicy binds it", suspect.pod));
+    }
+    if context.form == Form::Guide {
+        consequences.residual_risk.push("form = \"guide\": the suspect keeps its Services, its owner and pod-to-pod traffic on its node".into());
+        return;
+    }
+    let replacement = match &suspect.owner {
+        Some(owner) if owner.kind == "ReplicaSet" => "its owner starts a clean replacement elsewhere",
+        Some(owner) if owner.kind == "StatefulSet" => "its StatefulSet cannot replace it while it exists",
+        Some(_) => "its owner may not replace it",
+        None => "nothing replaces it",
+    };
+    consequences.blast_radius.push(format!("{} leaves its Services and its owner; {replacement}", suspect.pod));
+    for policy in facts.kubernetes.policies.iter().filter(|policy| policy.allows && policy.selector_keys.is_empty()) {
+        consequences.residual_risk.push(format!("NetworkPolicy {} selects every pod of the namespace and still lets traffic of the suspect through", policy.name));
+    }
+}

@@ -1,0 +1,102 @@
+//! Why a command makes no plan, in words for the person who asked.
+
+use std::fmt;
+
+use crate::firewall_rule::FirewallRule;
+use crate::target::InstanceRef;
+
+/// No plan, and what to do instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing is left to do.
+    AlreadySo(String),
+    /// The node is Google's; cordoning it gets it recreated.
+    Autopilot,
+    /// The node has no Compute instance that Stanch may act on.
+    NoInstance(String),
+    /// The survey found another project or location than the configuration.
+    WrongPlace {
+        /// What the configuration says.
+        configured: String,
+        /// What the node says.
+        found: String,
+    },
+    /// The suspect is in a protected namespace.
+    Protected(String),
+    /// The suspect has ended or is being deleted.
+    PodGone(String),
+    /// The group is about to change the instance.
+    GroupBusy {
+        /// Group.
+        group: String,
+        /// `currentAction`.
+        action: String,
+    },
+    /// A rule of that name exists, but says something else.
+    DifferentRule {
+        /// The rule that the plan needs.
+        wanted: Box<FirewallRule>,
+        /// What differs.
+        differences: Vec<String>,
+    },
+    /// Somebody else's instances would be cut off.
+    TagInUse {
+        /// The tag.
+        tag: String,
+        /// Who carries it.
+        instances: Vec<InstanceRef>,
+    },
+    /// The guide's fixed rule names cannot cover several networks.
+    SeveralNetworks(Vec<String>),
+    /// The node is isolated by Stanch.
+    Isolated(String),
+    /// The plan breaks a rule of the linter: a defect of Stanch, never the user's.
+    Unsound(Vec<String>),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadySo(what) => write!(f, "nothing to do: {what}"),
+            Self::Autopilot => f.write_str("this is an Autopilot node: its VM is not reachable through Compute, and GKE recreates a node that stays cordoned for about 10 minutes, which destroys the evidence"),
+            Self::NoInstance(why) => write!(f, "the node's Compute instance cannot be used: {why}"),
+            Self::WrongPlace { configured, found } => write!(f, "the node is in `{found}`, but this cluster is configured for `{configured}`"),
+            Self::Protected(pod) => write!(f, "pod `{pod}` is in a protected namespace"),
+            Self::PodGone(pod) => write!(f, "pod `{pod}` has ended or is being deleted"),
+            Self::GroupBusy { group, action } => write!(f, "group `{group}` is about to change the instance (currentAction {action})"),
+            Self::DifferentRule { wanted, differences } => write!(f, "firewall rule `{}` exists with another body: {}", wanted.name, differences.join("; ")),
+            Self::TagInUse { tag, instances } => {
+                let names: Vec<String> = instances.iter().map(|instance| format!("{}/{}", instance.zone, instance.name)).collect();
+                write!(f, "tag `{tag}` is on instances that Stanch did not quarantine, and the rules would cut them off: {}", names.join(", "))
+            }
+            Self::SeveralNetworks(networks) => write!(f, "the instance is in several networks ({}), and the guide's fixed rule names can cover only one", networks.join(", ")),
+            Self::Isolated(node) => write!(f, "node `{node}` is isolated: pods scheduled there would have no network"),
+            Self::Unsound(findings) => write!(f, "the plan is unsound and was not proposed: {}", findings.join("; ")),
+        }
+    }
+}
+
+impl Refusal {
+    /// What the person can do.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::AlreadySo(_) => "`status` and `list` show what Stanch did; `locate` reads the target again",
+            Self::Autopilot => {
+                "contain the pod on the Kubernetes side instead (`isolate-pod`): a deny-all NetworkPolicy for it, and its selector labels removed"
+            }
+            Self::NoInstance(_) => "check the node with `locate`; the node may be gone, or Stanch may lack rights in that project",
+            Self::WrongPlace { .. } => "correct the cluster's project and location in config/stanch.toml, or name another `cluster:`",
+            Self::Protected(_) => "an administrator decides about protected namespaces in config/policy.toml",
+            Self::PodGone(_) => "use `node NAME` to work on its node, or `locate` its replacement",
+            Self::GroupBusy { .. } => "wait until the group has finished, then ask again",
+            Self::DifferentRule { .. } => "delete or correct that rule, or use another `incident:`, which has rule names of its own",
+            Self::TagInUse { .. } => "take the tag off those instances, or use another `incident:`, which has a tag of its own",
+            Self::SeveralNetworks(_) => "use form = \"strict\" in config/stanch.toml",
+            Self::Isolated(_) => "undo the quarantine first",
+            Self::Unsound(_) => {
+                "this is a defect of Stanch: please report it with the request's facts; the guide's manual steps still work"
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Implementations of the ports. They never import each other.
+
+pub mod audit;

@@ -1,0 +1,466 @@
+//! The three functions that give history its meaning: [`decide`] turns an event into records, [`apply`] turns records into state, and
+//! [`effects`] says what is to be done next. Live running and recovery use the same `apply`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use stanch_commands::action::ActionClass;
+use stanch_commands::plan::{PlanDigest, StepId};
+use stanch_commands::target::RequestId;
+
+use super::identity::PersonId;
+use super::policy::Decision;
+use super::record::{Fact, Record, Requested};
+use super::request::{Ending, Quorum, Request, Run, Stage};
+use super::step::{Call, FailureKind, Licence, Outcome, StepKey};
+
+/// Most requests that wait for approval at one time. An incident needs a handful; more would bury the approvers.
+pub const MAX_WAITING: usize = 50;
+
+/// Everything that is known: a function of the records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Requests by id.
+    pub requests: BTreeMap<RequestId, Request>,
+}
+
+/// Something that came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody asks for a plan.
+    Propose(Box<Requested>),
+    /// Somebody says yes to a digest; the policy was asked.
+    Approve {
+        /// Who.
+        person: PersonId,
+        /// The digest of the message that they reacted to.
+        digest: PlanDigest,
+        /// What the policy says about them.
+        decision: Decision,
+    },
+    /// Somebody takes a yes back.
+    Withdraw {
+        /// Who.
+        person: PersonId,
+    },
+    /// Somebody says no; the policy was asked.
+    Decline {
+        /// Who.
+        person: PersonId,
+        /// What the policy says about them.
+        decision: Decision,
+    },
+    /// The requester withdraws the request.
+    Cancel {
+        /// Who.
+        person: PersonId,
+    },
+    /// Somebody with a role in the request's scope stops the run.
+    Halt {
+        /// Who.
+        person: PersonId,
+        /// Why, if they said.
+        reason: Option<String>,
+        /// What the policy says about them.
+        decision: Decision,
+    },
+    /// The policy was asked again about everybody who agreed.
+    Rechecked {
+        /// Those who may still approve.
+        eligible: BTreeSet<PersonId>,
+        /// The requester may still request it.
+        requester: Decision,
+    },
+    /// A ready step is to be started.
+    Start {
+        /// Which.
+        step: StepId,
+        /// A fresh key.
+        key: StepKey,
+    },
+    /// A step reported.
+    Finish {
+        /// Which.
+        step: StepId,
+        /// How it ended.
+        outcome: Outcome,
+        /// The calls that were made.
+        calls: Vec<Call>,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// Why an event changes nothing, for the person behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// No such request.
+    UnknownRequest,
+    /// The id is taken.
+    DuplicateRequest,
+    /// Too many requests wait.
+    TooManyWaiting,
+    /// The policy does not let this phase run.
+    NoApprovalsConfigured,
+    /// The policy says no.
+    NotPermitted(Decision),
+    /// It is one's own request.
+    OwnRequest,
+    /// The vote is for another plan.
+    AnotherPlan,
+    /// It was counted already.
+    AlreadyCounted,
+    /// There is nothing to take back.
+    NothingToWithdraw,
+    /// Only the requester cancels.
+    NotYours,
+    /// It has started: votes change nothing any more, use halt.
+    Started,
+    /// It is over.
+    Ended,
+    /// It has expired.
+    Expired,
+    /// It does not run.
+    NotRunning,
+    /// The recheck left too few approvals.
+    NoQuorum,
+    /// Another request works on the node.
+    Locked(RequestId),
+    /// The step is not ready, or was started already.
+    NotReady,
+    /// The step is not under way.
+    NotUnderWay,
+}
+
+/// A record that cannot follow the records before it: the log is damaged, or was written by a defect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record about {request} cannot follow the records before it: {why}")]
+pub struct IllegalRecord {
+    /// The request.
+    pub request: RequestId,
+    /// What is wrong.
+    pub why: &'static str,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Ask the policy again about everybody who agreed, then send [`Event::Rechecked`]. It comes again while the node is locked: try
+    /// when another request has ended, not in a loop.
+    Recheck(RequestId),
+    /// Send [`Event::Start`] with a fresh key.
+    Start(RequestId, StepId),
+    /// Carry the step out, or observe it first if it was started before a restart or its answer was lost.
+    Perform(RequestId, StepId),
+}
+
+/// What follows from an event. Nothing has happened until the records are durable and applied.
+///
+/// # Errors
+/// [`Rejection`]: nothing follows.
+pub fn decide(state: &State, id: &RequestId, event: Event, now: Timestamp) -> Result<Vec<Record>, Rejection> {
+    let record = |fact| Record { at: now, request: id.clone(), fact };
+    if let Event::Propose(made) = event {
+        return propose(state, id, *made).map(|fact| vec![record(fact)]);
+    }
+    let request = state.requests.get(id).ok_or(Rejection::UnknownRequest)?;
+    let facts = match event {
+        Event::Propose(_) => return Err(Rejection::DuplicateRequest),
+        Event::Approve { person, digest, decision } => {
+            open_for_votes(request, now)?;
+            eligible(request, &person, decision)?;
+            if digest != request.digest {
+                return Err(Rejection::AnotherPlan);
+            }
+            if request.approvals.contains(&person) {
+                return Err(Rejection::AlreadyCounted);
+            }
+            vec![Fact::Approved { person, digest }]
+        }
+        Event::Withdraw { person } => {
+            open_for_votes(request, now)?;
+            match request.approvals.contains(&person) {
+                true => vec![Fact::Withdrawn { person }],
+                false => return Err(Rejection::NothingToWithdraw),
+            }
+        }
+        Event::Decline { person, decision } => {
+            open_for_votes(request, now)?;
+            eligible(request, &person, decision)?;
+            vec![Fact::Declined { person }]
+        }
+        Event::Cancel { person } => {
+            open_for_votes(request, now)?;
+            match person == request.made.requester {
+                true => vec![Fact::Cancelled { person }],
+                false => return Err(Rejection::NotYours),
+            }
+        }
+        Event::Halt { person, reason, decision } => halt(request, person, reason, decision)?,
+        Event::Rechecked { eligible, requester } => recheck(state, id, request, &eligible, requester, now)?,
+        Event::Start { step, key } => match request.ready(now).contains(&step) {
+            true => vec![Fact::StepStarted { step, key }],
+            false => return Err(Rejection::NotReady),
+        },
+        Event::Finish { step, outcome, calls } => match request.steps.get(&step) {
+            Some(Run { outcome: None | Some(Outcome::Unknown(_)), .. }) => vec![Fact::StepEnded { step, outcome, calls }],
+            Some(_) | None => return Err(Rejection::NotUnderWay),
+        },
+        Event::Tick => match (&request.stage, expired(request, now)) {
+            (Stage::Waiting, true) => vec![Fact::Expired],
+            (Stage::Waiting | Stage::Executing | Stage::Ended(_), _) => vec![],
+        },
+    };
+    Ok(facts.into_iter().map(record).collect())
+}
+
+fn propose(state: &State, id: &RequestId, made: Requested) -> Result<Fact, Rejection> {
+    if state.requests.contains_key(id) {
+        return Err(Rejection::DuplicateRequest);
+    }
+    let waiting = state.requests.values().filter(|request| request.stage == Stage::Waiting).count();
+    if waiting >= MAX_WAITING {
+        return Err(Rejection::TooManyWaiting);
+    }
+    if made.approvals_needed == 0 && !made.plan.only_preserves() {
+        return Err(Rejection::NoApprovalsConfigured);
+    }
+    Ok(Fact::Requested(Box::new(made)))
+}
+
+fn expired(request: &Request, now: Timestamp) -> bool {
+    // A plan that needs nobody cannot run out of time to be approved.
+    request.made.approvals_needed > 0 && now >= request.made.expires_at
+}
+
+fn open_for_votes(request: &Request, now: Timestamp) -> Result<(), Rejection> {
+    match &request.stage {
+        Stage::Waiting if expired(request, now) => Err(Rejection::Expired),
+        Stage::Waiting => Ok(()),
+        Stage::Executing => Err(Rejection::Started),
+        Stage::Ended(_) => Err(Rejection::Ended),
+    }
+}
+
+fn eligible(request: &Request, person: &PersonId, decision: Decision) -> Result<(), Rejection> {
+    if *person == request.made.requester {
+        return Err(Rejection::OwnRequest);
+    }
+    match decision.permitted {
+        true => Ok(()),
+        false => Err(Rejection::NotPermitted(decision)),
+    }
+}
+
+fn halt(request: &Request, person: PersonId, reason: Option<String>, decision: Decision) -> Result<Vec<Fact>, Rejection> {
+    match (&request.stage, decision.permitted) {
+        (_, false) => Err(Rejection::NotPermitted(decision)),
+        (Stage::Ended(_), true) => Err(Rejection::Ended),
+        (Stage::Waiting | Stage::Executing, true) if runs(request) => Ok(vec![Fact::Halted { person, reason }]),
+        (Stage::Waiting | Stage::Executing, true) => Err(Rejection::NotRunning),
+    }
+}
+
+/// Whether there is a run to halt. A plan that needs nobody's agreement runs from the start; before the authorisation of any other, a no
+/// is an approver's to say.
+fn runs(request: &Request) -> bool {
+    match request.stage {
+        Stage::Executing => true,
+        Stage::Waiting => request.made.approvals_needed == 0,
+        Stage::Ended(_) => false,
+    }
+}
+
+/// Votes whose role was lost are withdrawn; if a quorum is left and the node is free, the run is authorised.
+fn recheck(
+    state: &State,
+    id: &RequestId,
+    request: &Request,
+    eligible: &BTreeSet<PersonId>,
+    requester: Decision,
+    now: Timestamp,
+) -> Result<Vec<Fact>, Rejection> {
+    open_for_votes(request, now)?;
+    if !requester.permitted {
+        return Err(Rejection::NotPermitted(requester));
+    }
+    let lost: Vec<Fact> = request.approvals.difference(eligible).map(|person| Fact::Withdrawn { person: person.clone() }).collect();
+    let standing = Request { approvals: request.approvals.intersection(eligible).cloned().collect(), ..request.clone() };
+    let Some(quorum) = Quorum::of(&standing) else {
+        return if lost.is_empty() { Err(Rejection::NoQuorum) } else { Ok(lost) };
+    };
+    if let Some(holder) = lock_holder(state, id, request) {
+        return Err(Rejection::Locked(holder));
+    }
+    let authorised = Fact::ExecutionAuthorised { digest: quorum.digest().clone(), approvers: quorum.approvers().clone() };
+    Ok(lost.into_iter().chain([authorised]).collect())
+}
+
+/// The other request that works on the same node or instance. A halted one whose last step is still under way counts.
+fn lock_holder(state: &State, id: &RequestId, request: &Request) -> Option<RequestId> {
+    let (cluster, node, instance) = (&request.made.plan.cluster, &request.made.plan.node.uid, &request.made.plan.instance);
+    let same = |other: &Request| {
+        let plan = &other.made.plan;
+        (&plan.cluster == cluster && &plan.node.uid == node) || (instance.is_some() && &plan.instance == instance)
+    };
+    let writes = |other: &Request| {
+        other.stage == Stage::Executing
+            || other.made.plan.steps().any(|(step, body)| body.action.class() == ActionClass::Mutate && under_way(other, step))
+    };
+    state.requests.iter().find(|(other_id, other)| *other_id != id && same(other) && writes(other)).map(|(holder, _)| holder.clone())
+}
+
+fn under_way(request: &Request, step: StepId) -> bool {
+    request.steps.get(&step).is_some_and(|run| matches!(run.outcome, None | Some(Outcome::Unknown(_))))
+}
+
+/// The state after a record. Checks again what [`decide`] checked: a log that breaks the rules is refused, not believed.
+///
+/// # Errors
+/// [`IllegalRecord`].
+pub fn apply(mut state: State, record: &Record) -> Result<State, IllegalRecord> {
+    let illegal = |why| IllegalRecord { request: record.request.clone(), why };
+    if let Fact::Requested(made) = &record.fact {
+        if made.approvals_needed == 0 && !made.plan.only_preserves() {
+            return Err(illegal("a plan that writes needs an approval"));
+        }
+        return match state.requests.insert(record.request.clone(), Request::new((**made).clone())) {
+            None => Ok(state),
+            Some(_) => Err(illegal("the request exists already")),
+        };
+    }
+    let Some(request) = state.requests.get(&record.request) else { return Err(illegal("the request was never made")) };
+    if let Fact::ExecutionAuthorised { .. } = &record.fact
+        && lock_holder(&state, &record.request, request).is_some()
+    {
+        return Err(illegal("another request works on the node"));
+    }
+    let Some(request) = state.requests.get_mut(&record.request) else { return Err(illegal("the request was never made")) };
+    apply_to(request, record).map_err(illegal)?;
+    Ok(state)
+}
+
+fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> {
+    match &record.fact {
+        Fact::Requested(_) => return Err("the request exists already"),
+        Fact::Approved { person, digest } => {
+            waiting(request)?;
+            if *digest != request.digest {
+                return Err("the approval is for another plan");
+            }
+            if *person == request.made.requester || record.at >= request.made.expires_at {
+                return Err("the approval does not count");
+            }
+            if !request.approvals.insert(person.clone()) {
+                return Err("the approval was counted already");
+            }
+        }
+        Fact::Withdrawn { person } => {
+            waiting(request)?;
+            if !request.approvals.remove(person) {
+                return Err("there was no approval to withdraw");
+            }
+        }
+        Fact::Declined { person } => end_waiting(request, Ending::Declined(person.clone()))?,
+        Fact::Cancelled { person } if *person == request.made.requester => end_waiting(request, Ending::Cancelled)?,
+        Fact::Cancelled { .. } => return Err("only the requester cancels"),
+        Fact::Expired => end_waiting(request, Ending::Expired)?,
+        Fact::ExecutionAuthorised { digest, approvers } => {
+            waiting(request)?;
+            match Quorum::of(request) {
+                Some(quorum) if quorum.digest() == digest && quorum.approvers() == approvers => request.stage = Stage::Executing,
+                Some(_) | None => return Err("there is no such quorum"),
+            }
+        }
+        Fact::StepStarted { step, key } => {
+            if !request.ready(record.at).contains(step) {
+                return Err("the step is not ready");
+            }
+            request.steps.insert(*step, Run { key: key.clone(), started_at: record.at, outcome: None });
+        }
+        Fact::StepEnded { step, outcome, .. } => {
+            if !under_way(request, *step) {
+                return Err("the step is not under way");
+            }
+            if let Some(run) = request.steps.get_mut(step) {
+                run.outcome = Some(outcome.clone());
+            }
+            settle(request, outcome);
+        }
+        Fact::Halted { person, .. } => match runs(request) {
+            true => request.stage = Stage::Ended(Ending::Halted(person.clone())),
+            false => return Err("the request does not run"),
+        },
+    }
+    Ok(())
+}
+
+/// Ends the request when a bound object changed, or when nothing is left to do.
+fn settle(request: &mut Request, outcome: &Outcome) {
+    let stale = matches!(outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Stale);
+    match request.stage {
+        // Also before the authorisation: what people would agree to no longer exists.
+        Stage::Waiting | Stage::Executing if stale => request.stage = Stage::Ended(Ending::Stale),
+        Stage::Executing if request.exhausted() => request.stage = Stage::Ended(request.ending()),
+        Stage::Waiting if request.made.approvals_needed == 0 && request.exhausted() => request.stage = Stage::Ended(request.ending()),
+        Stage::Waiting | Stage::Executing | Stage::Ended(_) => {}
+    }
+}
+
+fn waiting(request: &Request) -> Result<(), &'static str> {
+    match request.stage {
+        Stage::Waiting => Ok(()),
+        Stage::Executing | Stage::Ended(_) => Err("the request does not wait any more"),
+    }
+}
+
+fn end_waiting(request: &mut Request, ending: Ending) -> Result<(), &'static str> {
+    waiting(request)?;
+    request.stage = Stage::Ended(ending);
+    Ok(())
+}
+
+/// What is to be done next. The same state gives the same effects, so a restart loses none.
+#[must_use]
+pub fn effects(state: &State, now: Timestamp) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for (id, request) in &state.requests {
+        if request.stage == Stage::Waiting && !expired(request, now) && Quorum::of(request).is_some() {
+            effects.push(Effect::Recheck(id.clone()));
+        }
+        effects.extend(request.ready(now).into_iter().map(|step| Effect::Start(id.clone(), step)));
+        effects.extend(request.steps.keys().filter(|step| under_way(request, **step)).map(|step| Effect::Perform(id.clone(), *step)));
+    }
+    effects
+}
+
+/// The licence to carry out a started step: its record is durable, and its class or a quorum permits it.
+///
+/// `None` if the step is not under way.
+#[must_use]
+pub fn licence(state: &State, id: &RequestId, step: StepId, _durable: DurableIndex) -> Option<Licence> {
+    let request = state.requests.get(id)?;
+    let run = request.steps.get(&step).filter(|_| under_way(request, step))?;
+    let class = request.made.plan.step(step)?.action.class();
+    let permitted =
+        class == ActionClass::Preserve || Quorum::of(request).is_some_and(|quorum| *quorum.digest() == request.made.plan.digest());
+    permitted.then(|| Licence { request: id.clone(), step, digest: request.digest.clone(), key: run.key.clone() })
+}
+
+/// Proof that records up to an index are on stable storage. Only an audit log makes one, after its sync returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DurableIndex(u64);
+
+impl DurableIndex {
+    /// For implementations of the audit log alone: `index` and everything before it are synced.
+    #[must_use]
+    pub fn synced(index: u64) -> Self {
+        Self(index)
+    }
+
+    /// The index.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
