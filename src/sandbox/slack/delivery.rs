@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::api::Origin;
+
 /// Connections that one app may hold, as in Slack.
 pub(super) const CONNECTIONS: usize = 10;
 
@@ -54,6 +56,8 @@ pub(super) enum Failure {
 pub(super) struct Envelope {
     pub(super) kind: EnvelopeKind,
     pub(super) payload: Value,
+    /// Whom a message in the acknowledgement answers.
+    pub(super) origin: Option<Origin>,
 }
 
 /// What a connection's task is told to put on its wire.
@@ -113,12 +117,14 @@ struct Connection {
 struct Pending {
     connection: u64,
     kind: EnvelopeKind,
+    origin: Option<Origin>,
     answer: UnboundedSender<Option<Value>>,
 }
 
 struct Outgoing {
     id: String,
     kind: EnvelopeKind,
+    origin: Option<Origin>,
     text: String,
 }
 
@@ -156,7 +162,7 @@ impl Envelope {
             fields.insert("retry_attempt".into(), json!(retry));
             fields.insert("retry_reason".into(), json!(if retry > 0 { "timeout" } else { "" }));
         }
-        Outgoing { id, kind: self.kind, text: frame.to_string() }
+        Outgoing { id, kind: self.kind, origin: self.origin.clone(), text: frame.to_string() }
     }
 }
 
@@ -257,11 +263,11 @@ impl Sockets {
         sent(None, delay)
     }
 
-    /// Takes a frame that the app sent.
+    /// Takes a frame that the app sent, and returns the message in it with whom it answers.
     ///
     /// # Errors
     /// What is wrong with it. Slack would say nothing.
-    pub(super) fn receive(&mut self, frame: &str) -> Result<(), String> {
+    pub(super) fn receive(&mut self, frame: &str) -> Result<Option<(Origin, Value)>, String> {
         let parsed: Value = serde_json::from_str(frame).map_err(|_| format!("the app sent a frame that is no JSON: {frame}"))?;
         let id = parsed.get("envelope_id").and_then(Value::as_str);
         let id = id.ok_or_else(|| format!("the app sent a frame without an envelope_id: {frame}"))?;
@@ -274,16 +280,17 @@ impl Sockets {
             return Err(format!("the app acknowledged {id}, which was never sent"));
         }
         // A second or a late acknowledgement is no fault.
-        let Some(pending) = self.unacknowledged.remove(id) else { return Ok(()) };
+        let Some(pending) = self.unacknowledged.remove(id) else { return Ok(None) };
         let empty = |payload: &Value| payload.is_null() || payload.as_object().is_some_and(serde_json::Map::is_empty);
         let payload = parsed.get("payload").filter(|payload| !empty(payload)).cloned();
         let refused = payload.is_some() && !pending.kind.accepts_response_payload();
+        let accepted = payload.filter(|_| !refused);
         // The human may have given up.
-        let _ = pending.answer.send(payload.filter(|_| !refused));
+        let _ = pending.answer.send(accepted.clone());
         if refused {
-            return Err(format!("the app acknowledged {id} with a payload, which a {:?} does not accept", pending.kind));
+            return Err(format!("the app acknowledged {id} with a payload, which an envelope of kind {:?} does not accept", pending.kind));
         }
-        Ok(())
+        Ok(pending.origin.zip(accepted))
     }
 
     fn next_mishap(&mut self, kind: EnvelopeKind) -> Option<Mishap> {
@@ -301,9 +308,9 @@ impl Sockets {
         self.turn = self.turn.wrapping_add(1);
         let index = self.turn.checked_rem(self.connections.len());
         let Some(connection) = index.and_then(|index| self.connections.get(index)) else { return };
-        let Outgoing { id, kind, text } = outgoing;
+        let Outgoing { id, kind, origin, text } = outgoing;
         self.sent.insert(id.clone());
-        self.unacknowledged.insert(id, Pending { connection: connection.id, kind, answer });
+        self.unacknowledged.insert(id, Pending { connection: connection.id, kind, origin, answer });
         let frames = connection.frames.clone();
         if delay.is_zero() {
             let _ = frames.send(Frame::Text(text));

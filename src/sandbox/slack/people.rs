@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::api::{Arguments, Origin, emoji, respond};
+use super::api::{Origin, emoji};
 use super::delivery::{Envelope, EnvelopeKind, Failure};
 use super::state::{Channel, Content, Message, State};
 use super::workspace::User;
@@ -99,20 +99,14 @@ impl SlackEmulator {
             }
             command_envelope(state, address, (user, channel), (command, text))
         })?;
-        let origin = Origin { user: user.into(), channel: channel.into(), message: None };
-        let payload = match self.deliver(envelope).await {
-            Ok(payload) => payload,
+        match self.deliver(envelope).await {
+            Ok(payload) => Ok(Answered { payload, response_url, trigger_id }),
             Err(error) => {
                 let reason = if error == SlackEmulatorError::DispatchFailed { "dispatch_failed" } else { "operation_timeout" };
-                self.slack.change(|state| complain(state, &origin, &format!("{command} failed with the error \"{reason}\"")));
-                return Err(error);
+                self.slack.change(|state| complain(state, user, channel, &format!("{command} failed with the error \"{reason}\"")));
+                Err(error)
             }
-        };
-        if let Some(payload) = &payload {
-            let answered = self.slack.change(|state| respond(state, &origin, &Arguments::of(payload)));
-            answered.map_err(|refusal| SlackEmulatorError::BadAnswer(refusal.words()))?;
         }
-        Ok(Answered { payload, response_url, trigger_id })
     }
 
     /// Reacts to a message. Returns at once: the event travels by itself.
@@ -223,7 +217,8 @@ fn command_envelope(state: &mut State, address: SocketAddr, (user, channel): (&s
         "response_url": response_url,
         "trigger_id": trigger_id,
     });
-    Ok((Envelope { kind: EnvelopeKind::SlashCommand, payload }, response_url, trigger_id))
+    let origin = Some(Origin { user: user.into(), channel: channel.into(), message: None });
+    Ok((Envelope { kind: EnvelopeKind::SlashCommand, payload, origin }, response_url, trigger_id))
 }
 
 fn click_envelope(state: &mut State, address: SocketAddr, (user, channel): (&str, &str), ts: &str, action_id: &str) -> Prepared {
@@ -257,7 +252,7 @@ fn click_envelope(state: &mut State, address: SocketAddr, (user, channel): (&str
     if let Some(shown) = shown {
         payload.insert("message".into(), shown);
     }
-    Ok((Envelope { kind: EnvelopeKind::Click, payload: Value::Object(payload) }, response_url, trigger_id))
+    Ok((Envelope { kind: EnvelopeKind::Click, payload: Value::Object(payload), origin: None }, response_url, trigger_id))
 }
 
 fn submission_envelope(state: &mut State, user: &str, view_id: &str, values: Value) -> Result<Envelope, SlackEmulatorError> {
@@ -271,7 +266,7 @@ fn submission_envelope(state: &mut State, user: &str, view_id: &str, values: Val
     let mut payload = interaction(state, "view_submission", user, &trigger_id)?;
     payload.insert("view".into(), view);
     payload.insert("response_urls".into(), json!([]));
-    Ok(Envelope { kind: EnvelopeKind::Submission, payload: Value::Object(payload) })
+    Ok(Envelope { kind: EnvelopeKind::Submission, payload: Value::Object(payload), origin: None })
 }
 
 /// What every interaction says of who did it where.
@@ -291,10 +286,10 @@ fn interaction(state: &State, kind: &str, user: &str, trigger_id: &str) -> Resul
 }
 
 /// Slack's own word to the person whose command failed.
-fn complain(state: &mut State, origin: &Origin, text: &str) {
+fn complain(state: &mut State, user: &str, channel: &str, text: &str) {
     let content = Content { text: text.into(), ..Content::default() };
-    let only_for = Some(origin.user.clone());
-    state.post(&origin.channel, Message { user: "USLACKBOT".into(), content, only_for, ..Message::default() });
+    let only_for = Some(user.to_owned());
+    state.post(channel, Message { user: "USLACKBOT".into(), content, only_for, ..Message::default() });
 }
 
 fn active_user<'s>(state: &'s State, user: &str) -> Result<&'s User, SlackEmulatorError> {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Slack;
-use super::api::Api;
+use super::api::{Api, Arguments, respond};
 use super::delivery::{CONNECTIONS, Frame};
 
 /// How often the server pings. Slack's own clients give a connection up after 30 seconds without a ping.
@@ -104,7 +104,16 @@ async fn converse(slack: &Slack, socket: &mut WebSocket, mut frames: UnboundedRe
 /// Takes what the app sent; `false` once it closes.
 fn hear(slack: &Slack, message: Message) -> bool {
     let violation = match message {
-        Message::Text(text) => slack.change(|state| state.sockets.receive(&text)).err(),
+        Message::Text(text) => slack
+            .change(|state| {
+                // The message in an acknowledgement is posted before anything else happens, such as the app's use of the response URL.
+                let answer = state.sockets.receive(&text)?;
+                let posted = answer.map(|(origin, message)| respond(state, &origin, &Arguments::of(&message)));
+                posted
+                    .unwrap_or(Ok(()))
+                    .map_err(|refusal| format!("the app acknowledged with a message that Slack refuses: {}", refusal.words()))
+            })
+            .err(),
         Message::Binary(_) => Some("the app sent a binary frame".to_owned()),
         // Pings are answered by the library.
         Message::Ping(_) | Message::Pong(_) => None,

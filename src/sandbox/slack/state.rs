@@ -213,13 +213,50 @@ impl State {
         ts
     }
 
-    /// Counts one edit by `user` and returns the message to be changed.
-    pub(super) fn edit(&mut self, channel: &str, ts: &str, user: &str) -> Option<&mut Message> {
-        let now = self.next_ts();
-        let message = self.channels.get_mut(channel)?.messages.get_mut(ts)?;
-        message.edited = Some((user.into(), now));
-        message.edits += 1;
-        Some(message)
+    /// Replaces what a message says, as an edit by the bot.
+    pub(super) fn edit(&mut self, channel: &str, ts: &str, content: Content) {
+        let (now, bot) = (self.next_ts(), self.workspace.app.bot_user.clone());
+        self.alter(channel, ts, "message_changed", |message| {
+            message.content = content;
+            message.edited = Some((bot, now));
+            message.edits += 1;
+        });
+    }
+
+    pub(super) fn delete(&mut self, channel: &str, ts: &str) {
+        self.alter(channel, ts, "message_deleted", |message| message.deleted = true);
+    }
+
+    /// Alters a message and tells the app if it hears of messages there and can see this one.
+    fn alter(&mut self, channel: &str, ts: &str, subtype: &str, change: impl FnOnce(&mut Message)) {
+        let message = |state: &Self| state.channels.get(channel).and_then(|channel| channel.messages.get(ts)).cloned();
+        let Some(before) = message(self) else { return };
+        let previous = render::message(self, &before, true);
+        if let Some(message) = self.channels.get_mut(channel).and_then(|channel| channel.messages.get_mut(ts)) {
+            change(message);
+        }
+        let (Some(after), Some(kind)) = (message(self), self.hears_messages(channel)) else { return };
+        if after.only_for.is_some() {
+            return;
+        }
+        let event_ts = self.next_ts();
+        let mut event = json!({
+            "type": "message",
+            "subtype": subtype,
+            "hidden": true,
+            "channel": channel,
+            "channel_type": kind,
+            "previous_message": previous,
+            "ts": event_ts,
+            "event_ts": event_ts,
+        });
+        if let Value::Object(fields) = &mut event {
+            match after.deleted {
+                true => fields.insert("deleted_ts".into(), json!(ts)),
+                false => fields.insert("message".into(), render::message(self, &after, true)),
+            };
+        }
+        self.emit(event);
     }
 
     /// Queues an event for the app, wrapped as the Events API does.
@@ -245,13 +282,20 @@ impl State {
             "is_ext_shared_channel": false,
             "event_context": Uuid::new_v4().simple().to_string(),
         });
-        self.emitted.push(Envelope { kind: EnvelopeKind::Event, payload });
+        self.emitted.push(Envelope { kind: EnvelopeKind::Event, payload, origin: None });
     }
 
     /// The app hears of a channel if its bot is in it, and of an event if it subscribed to it.
     pub(super) fn hears(&self, channel: &str, event: &str) -> bool {
         let app = &self.workspace.app;
         app.events.contains(event) && self.channels.get(channel).is_some_and(|channel| channel.members.contains(&app.bot_user))
+    }
+
+    /// The kind of a channel whose messages the app hears of.
+    fn hears_messages(&self, channel: &str) -> Option<&'static str> {
+        let kind = self.channels.get(channel)?.kind();
+        let event = if kind == "im" { "message.im".to_owned() } else { format!("message.{kind}s") };
+        self.hears(channel, &event).then_some(kind)
     }
 
     fn tell_message(&mut self, channel: &str, ts: &str) {
@@ -271,8 +315,7 @@ impl State {
             }
             self.emit(event);
         }
-        let kind = self.channels.get(channel).map_or("channel", Channel::kind);
-        if self.hears(channel, &format!("message.{kind}{}", if kind == "im" { "" } else { "s" })) {
+        if let Some(kind) = self.hears_messages(channel) {
             if let Value::Object(fields) = &mut event {
                 fields.insert("channel_type".into(), json!(kind));
             }

@@ -21,8 +21,8 @@ fn client(app: &App) -> Arc<Client> {
 /// What the callbacks were given.
 #[derive(Debug)]
 enum Heard {
-    Command(SlackCommandEvent),
-    Interaction(SlackInteractionEvent),
+    Command(Box<SlackCommandEvent>),
+    Interaction(Box<SlackInteractionEvent>),
     Event(Box<SlackPushEventCallback>),
 }
 
@@ -35,12 +35,12 @@ async fn listen(
     let mut callbacks = SlackSocketModeListenerCallbacks::new();
     let tell = heard.clone();
     callbacks.command_callback = Box::new(move |event, _: Arc<Client>, _: SlackClientEventsUserState| {
-        tell.send(Heard::Command(event)).expect("a listener");
+        tell.send(Heard::Command(Box::new(event))).expect("a listener");
         async { Ok(SlackCommandEventResponse::new(SlackMessageContent::new().with_text("working on it".into()))) }
     });
     let tell = heard.clone();
     callbacks.interaction_callback = Box::new(move |event, _: Arc<Client>, _: SlackClientEventsUserState| {
-        tell.send(Heard::Interaction(event)).expect("a listener");
+        tell.send(Heard::Interaction(Box::new(event))).expect("a listener");
         async { Ok(SlackInteractionResponse::Empty) }
     });
     callbacks.push_events_callback = Box::new(move |event, _: Arc<Client>, _: SlackClientEventsUserState| {
@@ -100,7 +100,8 @@ async fn the_whole_round() {
 
     let (clicked, interaction) = tokio::join!(app.slack.click("U0APPROVER2", "C0INCIDENTS", ts, "approve"), next(&mut ears));
     clicked.expect("an answer");
-    let Heard::Interaction(SlackInteractionEvent::BlockActions(click)) = interaction else { panic!("no click") };
+    let Heard::Interaction(interaction) = interaction else { panic!("no interaction") };
+    let SlackInteractionEvent::BlockActions(click) = *interaction else { panic!("no click") };
     assert_eq!(click.actions.expect("actions")[0].value.as_deref(), Some("digest"));
     let answer = SlackApiPostWebhookMessageRequest::new(SlackMessageContent::new().with_text("counted".into()));
     client.respond_to_event(&click.response_url.expect("a URL"), &answer).await.expect("an answer");

@@ -60,6 +60,32 @@ async fn what_people_write() {
     app.finish().await;
 }
 
+/// An app that subscribed to the messages of a channel hears of everybody's, its own included, and of edits and deletions.
+#[tokio::test]
+async fn what_a_subscriber_hears() {
+    let mut seed = workspace();
+    seed.app.events = ["message.channels".to_owned()].into();
+    let app = App::of(&seed).await;
+    let mut socket = app.connect().await;
+    let ts = app.say("C0INCIDENTS", "one").await;
+    let message = json!({ "channel": "C0INCIDENTS", "ts": ts });
+    app.ok("chat.update", json!({ "channel": "C0INCIDENTS", "ts": ts, "text": "two" })).await;
+    app.ok("chat.delete", message).await;
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        let event = socket.take().await["payload"]["event"].clone();
+        let text = |name: &str| event[name]["text"].as_str().map(str::to_owned);
+        heard.push((event["subtype"].clone(), text("previous_message"), text("message"), event["deleted_ts"].clone()));
+    }
+    let expected = vec![
+        (json!(null), None, None, json!(null)),
+        (json!("message_changed"), Some("one".into()), Some("two".into()), json!(null)),
+        (json!("message_deleted"), Some("two".into()), None, json!(ts)),
+    ];
+    assert_eq!(heard, expected);
+    app.finish().await;
+}
+
 /// The transcript, as data and as text.
 #[tokio::test]
 async fn the_transcript() {

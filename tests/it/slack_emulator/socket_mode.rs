@@ -231,9 +231,18 @@ async fn violations_are_kept() {
     let expected = vec![
         "the app acknowledged e-1, which was never sent".to_owned(),
         "the app sent a frame without an envelope_id: {\"type\":\"pong\"}".to_owned(),
-        format!("the app acknowledged {id} with a payload, which a Event does not accept"),
+        format!("the app acknowledged {id} with a payload, which an envelope of kind Event does not accept"),
     ];
     app.slack.wait_until(|view| view.unfinished_events() == 0, PATIENCE).await.expect("an acknowledgement");
     assert_eq!(app.slack.violations(), expected);
+
+    let shout = async {
+        let envelope = socket.next().await;
+        socket.send(&json!({ "envelope_id": envelope["envelope_id"], "payload": { "words": "x" } })).await;
+    };
+    let (typed, ()) = tokio::join!(app.slack.type_command("U0RESPONDER", "C0INCIDENTS", "/stanch"), shout);
+    assert_eq!(typed.expect("an answer").payload, Some(json!({ "words": "x" })));
+    let last = app.slack.violations().pop().expect("a violation");
+    assert!(last.starts_with("the app acknowledged with a message that Slack refuses"), "{last}");
     app.slack.stop().await;
 }

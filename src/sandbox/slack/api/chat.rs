@@ -99,10 +99,7 @@ fn update(call: &mut Call<'_>) -> Result<Value, Refusal> {
     let given = Given::of(call, UPDATED_TEXT_CHARS)?;
     let old = call.state.channels.get(&channel).and_then(|channel| channel.messages.get(&ts)).map(|message| message.content.clone());
     let content = given.into_update(call.state, &old.unwrap_or_default())?;
-    let bot = call.bot();
-    if let Some(message) = call.state.edit(&channel, &ts, &bot) {
-        message.content = content;
-    }
+    call.state.edit(&channel, &ts, content);
     let message = show(call, &channel, &ts);
     let text = message.get("text").cloned();
     Ok(json!({ "channel": channel, "ts": ts, "text": text, "message": message }))
@@ -110,9 +107,7 @@ fn update(call: &mut Call<'_>) -> Result<Value, Refusal> {
 
 fn delete(call: &mut Call<'_>) -> Result<Value, Refusal> {
     let (channel, ts) = own_message(call, "cant_delete_message")?;
-    if let Some(message) = call.state.channels.get_mut(&channel).and_then(|channel| channel.messages.get_mut(&ts)) {
-        message.deleted = true;
-    }
+    call.state.delete(&channel, &ts);
     Ok(json!({ "channel": channel, "ts": ts }))
 }
 

@@ -54,23 +54,19 @@ pub(in crate::sandbox::slack) fn respond(state: &mut State, origin: &Origin, arg
     let (replace, delete) = (arguments.flag("replace_original")?, arguments.flag("delete_original")?);
     let original = origin.message.as_ref();
     if let (true, Some(ts)) = (delete, original) {
-        if let Some(message) = state.channels.get_mut(&origin.channel).and_then(|channel| channel.messages.get_mut(ts)) {
-            message.deleted = true;
-        }
+        state.delete(&origin.channel, ts);
         return Ok(());
     }
     let given = Given::read(arguments, usize::MAX)?;
-    let bot = state.workspace.app.bot_user.clone();
     if let (true, Some(ts)) = (replace, original) {
         let content = given.into_content(state)?;
-        if let Some(message) = state.edit(&origin.channel, ts, &bot) {
-            message.content = content;
-        }
+        state.edit(&origin.channel, ts, content);
         return Ok(());
     }
     let thread_ts = arguments.ts("thread_ts", "invalid_thread_ts")?;
     let content = given.into_content(state)?;
     let only_for = (!in_channel).then(|| origin.user.clone());
-    state.post(&origin.channel, Message { thread_ts, user: bot, by_app: true, content, only_for, ..Message::default() });
+    let user = state.workspace.app.bot_user.clone();
+    state.post(&origin.channel, Message { thread_ts, user, by_app: true, content, only_for, ..Message::default() });
     Ok(())
 }
