@@ -214,6 +214,9 @@ impl ComputeEmulator {
         put(&mut group, "selfLink", json!(links::link(&new)));
         let instance_group = new.replace("/instanceGroupManagers/", "/instanceGroups/");
         put(&mut group, "instanceGroup", json!(links::link(&instance_group)));
+        if let Some(policy) = group.get_mut("updatePolicy") {
+            put(policy, "instanceRedistributionType", json!("NONE"));
+        }
         put(&mut group, "distributionPolicy", json!({ "zones": [{ "zone": zone }], "targetShape": "EVEN" }));
         state.resources.insert(new.clone(), group);
         let (members, template) = (state.members.remove(&old), state.templates.remove(&old));

@@ -71,10 +71,10 @@ pub fn render(value: &mut Value, base: &str) {
     }
 }
 
-/// A fingerprint of some content.
+/// A fingerprint of some content, in the alphabet that Google writes and its Rust client insists on.
 pub fn fingerprint(content: &Value) -> String {
     let digest = Sha256::digest(content.to_string());
-    STANDARD.encode(digest.get(..FINGERPRINT_BYTES).unwrap_or_default())
+    URL_SAFE.encode(digest.get(..FINGERPRINT_BYTES).unwrap_or_default())
 }
 
 /// Whether two fingerprints are the same bytes. Clients use either alphabet of base64.

@@ -71,7 +71,8 @@ pub fn seed_network(state: &mut State, project: &str, network: &str, region: &st
     state.create("network", &network_path, fields);
     let fields = json!({
         "network": links::link(&network_path), "region": links::link(&region), "ipCidrRange": "10.128.0.0/20", "gatewayAddress": "10.128.0.1",
-        "privateIpGoogleAccess": true, "purpose": "PRIVATE", "stackType": "IPV4_ONLY", "fingerprint": links::fingerprint(&json!(network_path)),
+        "privateIpGoogleAccess": true, "purpose": "PRIVATE", "stackType": "IPV4_ONLY", "state": "READY",
+        "privateIpv6GoogleAccess": "DISABLE_GOOGLE_ACCESS", "fingerprint": links::fingerprint(&json!(network_path)),
     });
     state.create("subnetwork", &subnetwork, fields);
 }

@@ -1,5 +1,4 @@
-//! The Compute emulator, judged by unmodified `gcloud`: every gcloud command of Google's guide, in the guide's order.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code fails by panicking")]
+//! Unmodified `gcloud`: every gcloud command of Google's guide, in the guide's order.
 
 use std::path::Path;
 
