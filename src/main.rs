@@ -32,7 +32,8 @@ enum Command {
         /// A command; without it, all of them.
         command: Option<String>,
     },
-    /// Starts an emulated cluster with one compromised pod, and an emulated Slack workspace, on loopback. Prints how to reach them. Ctrl-C ends it.
+    /// Starts an emulated cluster with one compromised pod, its Compute project and a Slack workspace, on loopback. Prints how to reach them.
+    /// Ctrl-C ends it.
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Options),
 }
@@ -108,6 +109,7 @@ mod sandbox {
     use std::process::ExitCode;
 
     use anyhow::Context as _;
+    use stanch::sandbox::compute::ComputeEmulator;
     use stanch::sandbox::kubernetes::KubernetesEmulator;
     use stanch::sandbox::slack::{SlackEmulator, Workspace};
     use stanch::sandbox::world::World;
@@ -130,12 +132,22 @@ mod sandbox {
     }
 
     async fn serve(state: &std::path::Path) -> anyhow::Result<ExitCode> {
-        let kubernetes = KubernetesEmulator::start(&World::compromised()).await.context("cannot start the Kubernetes emulator")?;
+        let world = World::compromised();
+        let kubernetes = KubernetesEmulator::start(&world).await.context("cannot start the Kubernetes emulator")?;
+        let compute = ComputeEmulator::start(&world).await.context("cannot start the Compute emulator")?;
         let kubeconfig = state.join("kubeconfig");
         std::fs::write(&kubeconfig, kubernetes.kubeconfig()).with_context(|| format!("cannot write `{}`", kubeconfig.display()))?;
         say(&format!("Kubernetes emulator on {}; the pod shop/cart-7d4b9c6f5-x2x9q is compromised.", kubernetes.url()));
         say(&format!("  export KUBECONFIG={}", kubeconfig.display()));
         say("  kubectl get pods --all-namespaces -o wide");
+        say(&format!("Compute emulator on {}:", compute.url()));
+        say(&format!(
+            "  export CLOUDSDK_CONFIG={} CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true CLOUDSDK_CORE_DISABLE_PROMPTS=1",
+            state.join("gcloud").display()
+        ));
+        say(&format!("  export CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE={}", compute.gcloud_endpoint()));
+        say(&format!("  export CLOUDSDK_CORE_PROJECT={} CLOUDSDK_COMPUTE_ZONE={}", world.project, world.zone));
+        say("  gcloud compute instances list");
         let slack = SlackEmulator::start(&Workspace::sandbox()).await.context("cannot start the Slack emulator")?;
         say(&format!("Slack emulator on {}, for Slack's own SDKs (these tokens mean nothing elsewhere):", slack.api_url()));
         say(&format!(
@@ -147,6 +159,7 @@ mod sandbox {
         say("Ctrl-C ends it.");
         tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
         kubernetes.stop().await;
+        compute.stop().await;
         slack.stop().await;
         Ok(ExitCode::SUCCESS)
     }

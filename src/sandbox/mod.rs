@@ -4,6 +4,7 @@
 //! or a field that they do not know is an error, never a guess. All of them are seeded from one [`world::World`], so that
 //! a Kubernetes node and its Compute instance agree.
 
+pub mod compute;
 pub mod kubernetes;
 pub mod server;
 pub mod slack;

@@ -117,7 +117,8 @@ impl Wire {
         Some(fault)
     }
 
-    fn record(&self, exchange: Exchange) {
+    /// Adds what came in another way than as an HTTP request of its own, such as a part of a batch.
+    pub(in crate::sandbox) fn record(&self, exchange: Exchange) {
         self.state().exchanges.push(exchange);
     }
 
