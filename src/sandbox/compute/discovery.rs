@@ -141,6 +141,8 @@ impl Document {
                         problems.push(format!("`{name}` can only be json"));
                     }
                 }
+                // The document asks for it in its prose about lists without listing it, and gcloud sends it.
+                None if name == "returnPartialSuccess" && method.parameters.contains_key("pageToken") => {}
                 None if COMMON_PARAMETERS.contains(&name.as_str()) => {}
                 None => problems.push(format!("unknown parameter `{name}`")),
             }
@@ -361,7 +363,7 @@ mod tests {
     fn parameters_are_checked() {
         let document = Document::load().unwrap();
         let check = |path: &str, query: &[(&str, &str)], expected: &[&str]| {
-            let (method, mut parameters) = document.find("POST", path).unwrap();
+            let (method, mut parameters) = document.find("POST", path).or_else(|| document.find("GET", path)).unwrap();
             parameters.extend(query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
             assert_eq!(document.parameter_problems(method, &parameters), expected, "{path} {query:?}");
         };
@@ -374,5 +376,7 @@ mod tests {
         check(snapshot, &[("guestFlush", "False")], &[]);
         check(snapshot, &[("guestFlush", "no")], &["`guestFlush` cannot be `no`"]);
         check(snapshot, &[("alt", "proto")], &["`alt` can only be json"]);
+        check("projects/p/aggregated/instances", &[("returnPartialSuccess", "True")], &[]);
+        check(snapshot, &[("returnPartialSuccess", "True")], &["unknown parameter `returnPartialSuccess`"]);
     }
 }
