@@ -14,6 +14,15 @@ pub trait Surveyor<Query: Sync, Found>: Send + Sync {
     async fn survey(&self, query: &Query) -> Result<Found, SurveyError>;
 }
 
+/// Which Compute instance a node claims to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceQuery {
+    /// The node's `spec.providerID`, empty if absent.
+    pub provider_id: String,
+    /// The node's annotation `container.googleapis.com/instance_id`.
+    pub expected_id: Option<String>,
+}
+
 /// Why a survey failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SurveyError {

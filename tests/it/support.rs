@@ -1,4 +1,59 @@
 //! What several test modules share.
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use jiff::Timestamp;
+use stanch::core::engine::{DurableIndex, Event, State, apply, decide, licence};
+use stanch::core::identity::PersonId;
+use stanch::core::policy::Decision;
+use stanch::core::record::Requested;
+use stanch::core::step::{Licence, StepKey};
+use stanch_commands::action::Action;
+use stanch_commands::definition::Phase;
+use stanch_commands::plan::{Consequences, Draft, Form, Plan, Steps};
+use stanch_commands::target::{NodeRef, RequestId};
+
+/// A licence to carry out one action, got in the only way there is: a plan of it, approved, authorised and started. `run` tells idempotency
+/// keys apart: the same action with the same `run` has the same key.
+pub fn licensed(action: impl Into<Action>, run: &str) -> Licence {
+    let now = Timestamp::UNIX_EPOCH;
+    let yes = Decision { permitted: true, reasons: vec![] };
+    let mut steps = Steps::default();
+    let step = steps.add(action, []);
+    let plan: Plan = Draft {
+        command: "test".into(),
+        cluster: "sandbox".parse().unwrap(),
+        node: NodeRef { name: "node".parse().unwrap(), uid: "uid".parse().unwrap() },
+        instance: None,
+        suspects: vec![],
+        form: Form::Strict,
+        isolates: false,
+        consequences: Consequences::default(),
+        steps: steps.finish(),
+    }
+    .try_into()
+    .unwrap();
+    let (digest, amir) = (plan.digest(), PersonId::new("amir"));
+    let requested = Requested {
+        requester: PersonId::new("rosa"),
+        incident: "inc-1".parse().unwrap(),
+        phase: Phase::Contain,
+        plan,
+        approvals_needed: 1,
+        expires_at: Timestamp::from_second(900).unwrap(),
+    };
+    let id: RequestId = "r-test01".parse().unwrap();
+    let events = [
+        Event::Propose(Box::new(requested)),
+        Event::Approve { person: amir.clone(), digest, decision: yes.clone() },
+        Event::Rechecked { eligible: [amir].into(), requester: yes },
+        Event::Start { step, key: StepKey::new(format!("key-{run}")) },
+    ];
+    let state = events.into_iter().fold(State::default(), |state, event| {
+        let records = decide(&state, &id, event, now).unwrap();
+        records.iter().fold(state, |state, record| apply(state, record).unwrap())
+    });
+    licence(&state, &id, step, DurableIndex::synced(0)).unwrap()
+}
 
 /// Says that a test cannot run here. Fails if skips are forbidden (`STANCH_FORBID_SKIPS=1`) and this one is not in `tests/allowed-skips.txt`,
 /// whose lines are `name: reason`.
