@@ -1,8 +1,17 @@
 //! The doors to the world, as the app uses them. Adapters implement them against real services, fakes in memory.
 
-use async_trait::async_trait;
+use std::collections::BTreeSet;
 
-use crate::core::step::{Licence, Observation, Performed};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use stanch_commands::target::RequestId;
+
+use crate::core::engine::DurableIndex;
+use crate::core::identity::{Account, ChannelRef, MessageRef};
+use crate::core::policy::Subject;
+use crate::core::say::{Control, Message};
+use crate::core::step::{Artefact, Licence, Observation, Performed, StepKey};
 
 /// Reads the world. Changes nothing.
 #[async_trait]
@@ -57,4 +66,167 @@ pub trait Actuator<Action: Sync>: Send + Sync {
 
     /// Reads whether the step's effect is there. Writes nothing.
     async fn observe(&self, action: &Action, licence: &Licence) -> Observation;
+}
+
+/// What comes in from a chat. The adapter has verified that the platform sent it; everything in it is still hostile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// The platform's own id of this delivery, the same when it delivers again.
+    pub delivery: String,
+    /// Who.
+    pub from: Account,
+    /// Where; a direct message has a channel too.
+    pub channel: ChannelRef,
+    /// What.
+    pub input: Input,
+}
+
+/// What somebody did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Typed this behind the slash command.
+    Typed(String),
+    /// Pressed a button.
+    Pressed(Control),
+    /// Added or removed a reaction that votes, on a message of ours. A hint: the message's reactions are read back before anything counts.
+    Reacted(MessageRef),
+}
+
+/// What an adapter tells the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChatEvent {
+    /// Somebody did something.
+    Inbound(Inbound),
+    /// The connection is new: deliveries may have been lost, so reactions are to be read back.
+    Connected,
+}
+
+/// The votes that stand on a message, by reaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Votes {
+    /// Yes.
+    pub yes: BTreeSet<Account>,
+    /// No.
+    pub no: BTreeSet<Account>,
+    /// Halt.
+    pub halt: BTreeSet<Account>,
+}
+
+/// A chat platform. Messages arrive in words; the adapter renders, escapes and cuts them to the platform's limits.
+///
+/// # Guarantees
+/// Calls are made once: retrying, pacing and coalescing are the caller's.
+#[async_trait]
+pub trait Chat: Send + Sync {
+    /// Posts to a channel, or into the thread under `root`.
+    ///
+    /// # Errors
+    /// [`ChatError`].
+    async fn post(&self, channel: &ChannelRef, root: Option<&MessageRef>, message: &Message) -> Result<MessageRef, ChatError>;
+
+    /// Replaces the content of a message of ours.
+    ///
+    /// # Errors
+    /// [`ChatError`].
+    async fn edit(&self, posted: &MessageRef, message: &Message) -> Result<(), ChatError>;
+
+    /// Shows a message to one person alone.
+    ///
+    /// # Errors
+    /// [`ChatError`].
+    async fn whisper(&self, channel: &ChannelRef, to: &Account, message: &Message) -> Result<(), ChatError>;
+
+    /// Reads the reactions of a message back.
+    ///
+    /// # Errors
+    /// [`ChatError`].
+    async fn votes(&self, posted: &MessageRef) -> Result<Votes, ChatError>;
+
+    /// Looks an account up: `None` if it is no full, present human member of the workspace (a bot, a guest, a stranger, deactivated) or if
+    /// that cannot be told. Groups that cannot be told are `Groups::Unknown`.
+    async fn subject(&self, account: &Account) -> Option<Subject>;
+}
+
+/// Why a chat call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChatError {
+    /// Too fast: again after this many milliseconds.
+    #[error("the platform asks to wait {retry_after_ms} ms")]
+    RateLimited {
+        /// Milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The platform refuses this call for good, such as an unknown channel. Trying again does not help.
+    #[error("the platform refuses: {0}")]
+    Refused(String),
+    /// No answer, or not with sense. It may have been carried out.
+    #[error("the platform does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// The append-only log.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Appends entries in order; returns when all of them are durable.
+    ///
+    /// # Errors
+    /// [`LogFailed`]: nothing may be done that these entries were to record.
+    async fn append(&self, entries: Vec<Vec<u8>>) -> Result<DurableIndex, LogFailed>;
+
+    /// Signs the present head.
+    ///
+    /// # Errors
+    /// [`LogFailed`].
+    async fn checkpoint(&self) -> Result<String, LogFailed>;
+}
+
+/// The log cannot take records.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LogFailed(pub String);
+
+/// Keeps evidence.
+#[async_trait]
+pub trait EvidenceStore: Send + Sync {
+    /// Keeps files of a request; returns when they are durable. The same content under the same path is kept once.
+    ///
+    /// # Errors
+    /// [`EvidenceLost`].
+    async fn keep(&self, request: &RequestId, artefacts: Vec<Artefact>) -> Result<Vec<Exhibit>, EvidenceLost>;
+}
+
+/// A kept file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exhibit {
+    /// Path in the evidence folder of the request.
+    pub path: String,
+    /// SHA-256 of the content, in lower-case hex.
+    pub sha256: String,
+    /// Length.
+    pub bytes: u64,
+}
+
+/// Evidence could not be kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct EvidenceLost(pub String);
+
+/// Remembers what was delivered, over restarts.
+pub trait Deliveries: Send + Sync {
+    /// Whether this delivery is new; it is remembered from now on. Deliveries older than a day may be forgotten.
+    fn is_new(&self, delivery: &str, now: Timestamp) -> bool;
+}
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Fresh names.
+pub trait IdSource: Send + Sync {
+    /// A request id.
+    fn request_id(&self) -> RequestId;
+    /// An idempotency key.
+    fn step_key(&self) -> StepKey;
 }

@@ -222,6 +222,13 @@ impl PlanDigest {
         &self.0
     }
 
+    /// A digest from its 64 lower-case hex digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        (text.len() == 64 && text.chars().all(digit)).then(|| Self(text.to_owned()))
+    }
+
     /// The first twelve digits, for people.
     #[must_use]
     pub fn short(&self) -> &str {

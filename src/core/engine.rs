@@ -8,8 +8,8 @@ use stanch_commands::action::ActionClass;
 use stanch_commands::plan::{PlanDigest, StepId};
 use stanch_commands::target::RequestId;
 
-use super::identity::PersonId;
-use super::policy::Decision;
+use super::identity::{Ballot, PersonId};
+use super::policy::{Decision, Reason};
 use super::record::{Fact, Record, Requested};
 use super::request::{Ending, Quorum, Request, Run, Stage};
 use super::step::{Call, FailureKind, Licence, Outcome, StepKey};
@@ -35,6 +35,8 @@ pub enum Event {
         person: PersonId,
         /// The digest of the message that they reacted to.
         digest: PlanDigest,
+        /// From which account, by which means.
+        ballot: Ballot,
         /// What the policy says about them.
         decision: Decision,
     },
@@ -166,20 +168,20 @@ pub fn decide(state: &State, id: &RequestId, event: Event, now: Timestamp) -> Re
     let request = state.requests.get(id).ok_or(Rejection::UnknownRequest)?;
     let facts = match event {
         Event::Propose(_) => return Err(Rejection::DuplicateRequest),
-        Event::Approve { person, digest, decision } => {
+        Event::Approve { person, digest, ballot, decision } => {
             open_for_votes(request, now)?;
-            eligible(request, &person, decision)?;
+            let reasons = eligible(request, &person, decision)?;
             if digest != request.digest {
                 return Err(Rejection::AnotherPlan);
             }
-            if request.approvals.contains(&person) {
+            if request.approvals.contains_key(&person) {
                 return Err(Rejection::AlreadyCounted);
             }
-            vec![Fact::Approved { person, digest }]
+            vec![Fact::Approved { person, digest, ballot, reasons }]
         }
         Event::Withdraw { person } => {
             open_for_votes(request, now)?;
-            match request.approvals.contains(&person) {
+            match request.approvals.contains_key(&person) {
                 true => vec![Fact::Withdrawn { person }],
                 false => return Err(Rejection::NothingToWithdraw),
             }
@@ -242,12 +244,12 @@ fn open_for_votes(request: &Request, now: Timestamp) -> Result<(), Rejection> {
     }
 }
 
-fn eligible(request: &Request, person: &PersonId, decision: Decision) -> Result<(), Rejection> {
+fn eligible(request: &Request, person: &PersonId, decision: Decision) -> Result<Vec<Reason>, Rejection> {
     if *person == request.made.requester {
         return Err(Rejection::OwnRequest);
     }
     match decision.permitted {
-        true => Ok(()),
+        true => Ok(decision.reasons),
         false => Err(Rejection::NotPermitted(decision)),
     }
 }
@@ -284,8 +286,10 @@ fn recheck(
     if !requester.permitted {
         return Err(Rejection::NotPermitted(requester));
     }
-    let lost: Vec<Fact> = request.approvals.difference(eligible).map(|person| Fact::Withdrawn { person: person.clone() }).collect();
-    let standing = Request { approvals: request.approvals.intersection(eligible).cloned().collect(), ..request.clone() };
+    let (kept, lost): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        request.approvals.clone().into_iter().partition(|(person, _)| eligible.contains(person));
+    let lost: Vec<Fact> = lost.into_keys().map(|person| Fact::Withdrawn { person }).collect();
+    let standing = Request { approvals: kept, ..request.clone() };
     let Some(quorum) = Quorum::of(&standing) else {
         return if lost.is_empty() { Err(Rejection::NoQuorum) } else { Ok(lost) };
     };
@@ -343,7 +347,7 @@ pub fn apply(mut state: State, record: &Record) -> Result<State, IllegalRecord> 
 fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> {
     match &record.fact {
         Fact::Requested(_) => return Err("the request exists already"),
-        Fact::Approved { person, digest } => {
+        Fact::Approved { person, digest, ballot, .. } => {
             waiting(request)?;
             if *digest != request.digest {
                 return Err("the approval is for another plan");
@@ -351,13 +355,13 @@ fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> 
             if *person == request.made.requester || record.at >= request.made.expires_at {
                 return Err("the approval does not count");
             }
-            if !request.approvals.insert(person.clone()) {
+            if request.approvals.insert(person.clone(), ballot.clone()).is_some() {
                 return Err("the approval was counted already");
             }
         }
         Fact::Withdrawn { person } => {
             waiting(request)?;
-            if !request.approvals.remove(person) {
+            if request.approvals.remove(person).is_none() {
                 return Err("there was no approval to withdraw");
             }
         }

@@ -1,4 +1,4 @@
-//! Who is who: people and their accounts. One human is one vote, from whatever account.
+//! Who is who, and where: people, their accounts, channels and messages. One human is one vote, from whatever account.
 
 use std::fmt;
 
@@ -55,4 +55,41 @@ impl fmt::Display for Account {
             Platform::Discord => write!(f, "discord:{}", self.id),
         }
     }
+}
+
+/// A channel of a chat platform.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChannelRef {
+    /// Platform.
+    pub platform: Platform,
+    /// The platform's channel id, such as `C012ABCDEF`.
+    pub id: String,
+}
+
+/// A message in a channel.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MessageRef {
+    /// Channel.
+    pub channel: ChannelRef,
+    /// The platform's id of the message in its channel; Slack's `ts`.
+    pub id: String,
+}
+
+/// How a vote was given.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ballot {
+    /// From which account.
+    pub account: Account,
+    /// By which means.
+    pub means: Means,
+}
+
+/// Means of voting. A reaction can be taken back by removing it; a button cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Means {
+    /// A reaction to the plan message.
+    Reaction,
+    /// A button of the plan message.
+    Button,
 }

@@ -5,4 +5,5 @@ pub mod identity;
 pub mod policy;
 pub mod record;
 pub mod request;
+pub mod say;
 pub mod step;

@@ -8,7 +8,8 @@ use stanch_commands::definition::Phase;
 use stanch_commands::plan::{Plan, PlanDigest, StepId};
 use stanch_commands::target::{IncidentRef, RequestId};
 
-use super::identity::PersonId;
+use super::identity::{Ballot, ChannelRef, PersonId};
+use super::policy::Reason;
 use super::step::{Call, Outcome, StepKey};
 
 /// One fact about one request.
@@ -34,6 +35,10 @@ pub enum Fact {
         person: PersonId,
         /// To what.
         digest: PlanDigest,
+        /// From which account, by which means.
+        ballot: Ballot,
+        /// Why the policy let them.
+        reasons: Vec<Reason>,
     },
     /// A yes was taken back before the authorisation, or its role was lost.
     Withdrawn {
@@ -89,6 +94,8 @@ pub enum Fact {
 pub struct Requested {
     /// Who asked.
     pub requester: PersonId,
+    /// Where it was asked: its thread lives there.
+    pub channel: ChannelRef,
     /// The incident.
     pub incident: IncidentRef,
     /// Phase of the command.

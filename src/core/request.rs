@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use stanch_commands::action::ActionClass;
 use stanch_commands::plan::{Edge, PlanDigest, StepId};
 
-use super::identity::PersonId;
+use super::identity::{Ballot, PersonId};
 use super::record::Requested;
 use super::step::{FailureKind, Outcome, StepKey};
 
@@ -20,7 +20,7 @@ pub struct Request {
     /// Where it stands.
     pub stage: Stage,
     /// Who agrees at present.
-    pub approvals: BTreeSet<PersonId>,
+    pub approvals: BTreeMap<PersonId, Ballot>,
     /// Steps that were started, with their keys and ends.
     pub steps: BTreeMap<StepId, Run>,
 }
@@ -92,7 +92,7 @@ impl Quorum {
     /// The quorum of a request, if it has one.
     #[must_use]
     pub fn of(request: &Request) -> Option<Self> {
-        let approvers: BTreeSet<PersonId> = request.approvals.iter().filter(|person| **person != request.made.requester).cloned().collect();
+        let approvers: BTreeSet<PersonId> = request.approvals.keys().filter(|person| **person != request.made.requester).cloned().collect();
         let reached = request.made.approvals_needed > 0 && approvers.len() >= usize::from(request.made.approvals_needed);
         reached.then(|| Self { digest: request.digest.clone(), approvers })
     }
@@ -115,7 +115,7 @@ impl Request {
     #[must_use]
     pub fn new(made: Requested) -> Self {
         let digest = made.plan.digest();
-        Self { made, digest, stage: Stage::Waiting, approvals: BTreeSet::new(), steps: BTreeMap::new() }
+        Self { made, digest, stage: Stage::Waiting, approvals: BTreeMap::new(), steps: BTreeMap::new() }
     }
 
     /// What becomes of every step, by position.

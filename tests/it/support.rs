@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use stanch::core::engine::{DurableIndex, Event, State, apply, decide, licence};
-use stanch::core::identity::PersonId;
+use stanch::core::identity::{Account, Ballot, ChannelRef, Means, PersonId, Platform};
 use stanch::core::policy::Decision;
 use stanch::core::record::Requested;
 use stanch::core::step::{Licence, StepKey};
@@ -35,16 +35,18 @@ pub fn licensed(action: impl Into<Action>, run: &str) -> Licence {
     let (digest, amir) = (plan.digest(), PersonId::new("amir"));
     let requested = Requested {
         requester: PersonId::new("rosa"),
+        channel: ChannelRef { platform: Platform::Slack, id: "C1".into() },
         incident: "inc-1".parse().unwrap(),
         phase: Phase::Contain,
         plan,
         approvals_needed: 1,
         expires_at: Timestamp::from_second(900).unwrap(),
     };
+    let ballot = Ballot { account: Account { platform: Platform::Slack, id: "U1".into() }, means: Means::Button };
     let id: RequestId = "r-test01".parse().unwrap();
     let events = [
         Event::Propose(Box::new(requested)),
-        Event::Approve { person: amir.clone(), digest, decision: yes.clone() },
+        Event::Approve { person: amir.clone(), digest, ballot, decision: yes.clone() },
         Event::Rechecked { eligible: [amir].into(), requester: yes },
         Event::Start { step, key: StepKey::new(format!("key-{run}")) },
     ];

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use stanch::core::engine::{DurableIndex, Effect, Event, Rejection, State, apply, decide, effects, licence};
-use stanch::core::identity::PersonId;
+use stanch::core::identity::{Account, Ballot, ChannelRef, Means, PersonId, Platform};
 use stanch::core::policy::{Decision, Reason};
 use stanch::core::record::{Fact, Record, Requested};
 use stanch::core::request::{Ending, Stage};
@@ -25,6 +25,10 @@ fn person(name: &str) -> PersonId {
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn ballot() -> Ballot {
+    Ballot { account: Account { platform: Platform::Slack, id: "U1".into() }, means: Means::Button }
 }
 
 fn decision(permitted: bool) -> Decision {
@@ -56,6 +60,7 @@ fn plan(node: &str) -> Plan {
 fn requested(node: &str, approvals_needed: u8) -> Requested {
     Requested {
         requester: person(REQUESTER),
+        channel: ChannelRef { platform: Platform::Slack, id: "C1".into() },
         incident: "inc-1".parse().unwrap(),
         phase: Phase::Contain,
         plan: plan(node),
@@ -165,8 +170,12 @@ enum Move {
 fn step(model: &mut Model, action: Move) -> bool {
     let name = |who: usize| person(PEOPLE[who]);
     let event = match action {
-        Move::Approve(who, permitted) => Event::Approve { person: name(who), digest: model.digest(), decision: decision(permitted) },
-        Move::ApproveAnother(who) => Event::Approve { person: name(who), digest: plan("node-b").digest(), decision: decision(true) },
+        Move::Approve(who, permitted) => {
+            Event::Approve { person: name(who), digest: model.digest(), ballot: ballot(), decision: decision(permitted) }
+        }
+        Move::ApproveAnother(who) => {
+            Event::Approve { person: name(who), digest: plan("node-b").digest(), ballot: ballot(), decision: decision(true) }
+        }
         Move::Withdraw(who) => Event::Withdraw { person: name(who) },
         Move::Decline(who, permitted) => Event::Decline { person: name(who), decision: decision(permitted) },
         Move::Cancel(who) => Event::Cancel { person: name(who) },
@@ -255,7 +264,7 @@ proptest! {
 fn a_failed_step_withholds_only_what_requires_it() {
     let failed = Outcome::Failed(Failure { kind: FailureKind::Refused, message: "no".into(), hint: None });
     let mut model = Model::new(1);
-    model.send(Event::Approve { person: person("amir"), digest: model.digest(), decision: decision(true) }).unwrap();
+    model.send(Event::Approve { person: person("amir"), digest: model.digest(), ballot: ballot(), decision: decision(true) }).unwrap();
     model.settle(&failed);
     // The prior state could not be saved, so nothing is changed; the verification still says what is true.
     let started: Vec<String> = model.state.requests[&id()].steps.keys().map(ToString::to_string).collect();
@@ -266,7 +275,7 @@ fn a_failed_step_withholds_only_what_requires_it() {
 fn a_stale_target_ends_the_request_with_nothing_more() {
     let mut model = Model::new(1);
     let stale = Outcome::Failed(Failure { kind: FailureKind::Stale, message: "another uid".into(), hint: None });
-    model.send(Event::Approve { person: person("amir"), digest: model.digest(), decision: decision(true) }).unwrap();
+    model.send(Event::Approve { person: person("amir"), digest: model.digest(), ballot: ballot(), decision: decision(true) }).unwrap();
     model.settle(&stale);
     assert_eq!(*model.stage(), Stage::Ended(Ending::Stale));
     assert_eq!(effects(&model.state, at(model.now)), vec![]);
@@ -277,7 +286,7 @@ fn a_target_that_changes_while_people_decide_ends_the_request() {
     let mut model = Model::new(1);
     model.settle(&Outcome::Failed(Failure { kind: FailureKind::Stale, message: "another uid".into(), hint: None }));
     assert_eq!(*model.stage(), Stage::Ended(Ending::Stale));
-    let approval = Event::Approve { person: person("amir"), digest: model.digest(), decision: decision(true) };
+    let approval = Event::Approve { person: person("amir"), digest: model.digest(), ballot: ballot(), decision: decision(true) };
     assert_eq!(model.send(approval), Err(Rejection::Ended));
 }
 
@@ -285,14 +294,14 @@ fn a_target_that_changes_while_people_decide_ends_the_request() {
 fn two_runs_never_touch_one_node_at_once() {
     let other: RequestId = "r-bbbbbb".parse().unwrap();
     let mut model = Model::new(1);
-    model.send(Event::Approve { person: person("amir"), digest: model.digest(), decision: decision(true) }).unwrap();
+    model.send(Event::Approve { person: person("amir"), digest: model.digest(), ballot: ballot(), decision: decision(true) }).unwrap();
     let everybody: BTreeSet<PersonId> = PEOPLE.iter().map(|name| person(name)).collect();
     model.send(Event::Rechecked { eligible: everybody.clone(), requester: decision(true) }).unwrap();
 
     let mut state = model.state.clone();
     for event in [
         Event::Propose(Box::new(requested("node-a", 1))),
-        Event::Approve { person: person("bea"), digest: model.digest(), decision: decision(true) },
+        Event::Approve { person: person("bea"), digest: model.digest(), ballot: ballot(), decision: decision(true) },
     ] {
         for record in decide(&state, &other, event, at(1)).unwrap() {
             state = apply(state, &record).unwrap();
@@ -314,8 +323,14 @@ fn forged_records_are_refused() {
     let forge = |fact| apply(model.state.clone(), &Record { at: at(1), request: id(), fact }).unwrap_err().why;
     let approvers = BTreeSet::from([person("amir")]);
     assert_eq!(forge(Fact::ExecutionAuthorised { digest: model.digest(), approvers }), "there is no such quorum");
-    assert_eq!(forge(Fact::Approved { person: person(REQUESTER), digest: model.digest() }), "the approval does not count");
-    assert_eq!(forge(Fact::Approved { person: person("amir"), digest: plan("node-b").digest() }), "the approval is for another plan");
+    assert_eq!(
+        forge(Fact::Approved { person: person(REQUESTER), digest: model.digest(), ballot: ballot(), reasons: vec![] }),
+        "the approval does not count"
+    );
+    assert_eq!(
+        forge(Fact::Approved { person: person("amir"), digest: plan("node-b").digest(), ballot: ballot(), reasons: vec![] }),
+        "the approval is for another plan"
+    );
     assert_eq!(forge(Fact::Cancelled { person: person("amir") }), "only the requester cancels");
     let cordon = plan("node-a").steps().nth(1).unwrap().0;
     assert_eq!(forge(Fact::StepStarted { step: cordon, key: StepKey::new("k".into()) }), "the step is not ready");
@@ -327,7 +342,7 @@ fn forged_records_are_refused() {
 fn a_halted_run_starts_nothing_and_keeps_the_node_locked_until_its_step_ends() {
     let mut model = Model::new(1);
     model.settle(&Outcome::Succeeded(Receipt::default()));
-    model.send(Event::Approve { person: person("amir"), digest: model.digest(), decision: decision(true) }).unwrap();
+    model.send(Event::Approve { person: person("amir"), digest: model.digest(), ballot: ballot(), decision: decision(true) }).unwrap();
     let everybody = PEOPLE.iter().map(|name| person(name)).collect();
     model.send(Event::Rechecked { eligible: everybody, requester: decision(true) }).unwrap();
     let cordon = model.state.requests[&id()].ready(at(0))[0];

@@ -1,0 +1,630 @@
+//! What Stanch says: every message as a value. [`Say::message`] gives it words, once; each platform renders the words into its own markup,
+//! and escapes everything in them, since much of it comes from a cluster that may be hostile.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use stanch_commands::CATALOGUE;
+use stanch_commands::action::{ActionClass, Undo};
+use stanch_commands::definition::Phase;
+use stanch_commands::locate::Finding;
+use stanch_commands::parse::UsageError;
+use stanch_commands::plan::{Plan, PlanDigest};
+use stanch_commands::refusal::Refusal;
+use stanch_commands::target::{NodeName, RequestId};
+
+use super::engine::Rejection;
+use super::identity::{Account, PersonId};
+use super::policy::{Decision, Reason};
+use super::request::{Ending, Fate, Request, Stage};
+use super::step::Outcome;
+
+/// Something to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Say {
+    /// The plan message: root of the request's thread, never edited, since people vote on what it says.
+    Plan {
+        /// The request.
+        id: RequestId,
+        /// As it was made.
+        request: Box<Request>,
+        /// Roles that may approve.
+        roles: BTreeSet<String>,
+        /// Whom to call.
+        mentions: BTreeSet<Mention>,
+    },
+    /// The one message that is edited while the request goes on.
+    Progress {
+        /// The request.
+        id: RequestId,
+        /// As it stands.
+        request: Box<Request>,
+    },
+    /// What one step had to tell beyond its line in the progress message.
+    StepDetails {
+        /// Its summary.
+        title: String,
+        /// Lines.
+        lines: Vec<String>,
+    },
+    /// Half of the time to approve is over.
+    Reminder {
+        /// Approvals that are missing.
+        missing: usize,
+        /// When it expires.
+        expires_at: Timestamp,
+        /// Whom to call.
+        mentions: BTreeSet<Mention>,
+    },
+    /// Stanch was restarted while the request was open.
+    Restarted {
+        /// Steps that were under way: they are observed before anything else happens.
+        observing: Vec<String>,
+    },
+    /// An effect that is reported as unknown is looked at again.
+    Unclear {
+        /// The step's summary.
+        title: String,
+        /// What is known.
+        why: String,
+    },
+    /// The audit log stopped taking records, so nothing more is done.
+    LogFailed {
+        /// What happened.
+        why: String,
+    },
+    /// A signed checkpoint of the audit log, for the channel to witness.
+    Checkpoint {
+        /// At which moment.
+        moment: &'static str,
+        /// The signed note.
+        note: String,
+    },
+    /// The request is over.
+    Ended {
+        /// The request.
+        id: RequestId,
+        /// As it stands.
+        request: Box<Request>,
+    },
+    /// What a plan would be. Nobody is asked.
+    DryRun {
+        /// The plan.
+        plan: Box<Plan>,
+        /// Its phase.
+        phase: Phase,
+        /// Approvals that it would need.
+        approvals_needed: u8,
+    },
+    /// The command was understood and is being looked into.
+    Surveying {
+        /// The command.
+        command: String,
+    },
+    /// The request was made; its plan is in the channel.
+    Proposed {
+        /// Its id.
+        id: RequestId,
+    },
+    /// Every command.
+    Catalogue,
+    /// One command.
+    Help(String),
+    /// The command line was not understood.
+    Usage(UsageError),
+    /// The planner refuses.
+    Refused(Refusal),
+    /// The policy refuses.
+    Denied(Decision),
+    /// The engine refuses.
+    Rejected(Rejection),
+    /// Something else is in the way.
+    Trouble {
+        /// What.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// What `locate` found.
+    Located(Vec<Finding>),
+    /// One request.
+    Status {
+        /// The request.
+        id: RequestId,
+        /// As it stands.
+        request: Box<Request>,
+    },
+    /// Everything that is open or isolated.
+    List {
+        /// Open requests, as they stand.
+        open: Vec<(RequestId, Request)>,
+        /// Isolated nodes and the requests that isolated them.
+        isolated: Vec<(NodeName, RequestId)>,
+    },
+    /// A vote was counted.
+    Counted {
+        /// Approvals there are.
+        have: usize,
+        /// Approvals that are needed.
+        needed: u8,
+    },
+    /// A vote was taken back.
+    Withdrawn,
+    /// A removed reaction changes nothing any more.
+    TooLateToWithdraw,
+    /// The request was declined, cancelled or halted by the person that reads this.
+    Stopped(&'static str),
+}
+
+/// Somebody to call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mention {
+    /// A group of the platform.
+    Group(String),
+    /// A person.
+    Account(Account),
+}
+
+/// A message in words, without markup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// From top to bottom.
+    pub blocks: Vec<Block>,
+    /// Buttons below it.
+    pub controls: Vec<Control>,
+    /// Whom it calls.
+    pub mentions: BTreeSet<Mention>,
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// One short line.
+    Heading(String),
+    /// A paragraph.
+    Text(String),
+    /// A title and items.
+    List {
+        /// Title.
+        title: &'static str,
+        /// Items.
+        items: Vec<String>,
+    },
+    /// Steps with their marks.
+    Steps(Vec<(Mark, String)>),
+    /// Labels and values.
+    Table(Vec<(&'static str, String)>),
+    /// Text in fixed width.
+    Code(String),
+    /// How to vote by reaction and by button; the platform knows its emoji.
+    Voting,
+    /// Small print.
+    Fine(String),
+}
+
+/// How a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Not started.
+    Pending,
+    /// Under way.
+    Running,
+    /// In place.
+    Done,
+    /// Failed.
+    Failed,
+    /// Will not be started.
+    Withheld,
+}
+
+/// A button.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Yes to exactly this plan.
+    Approve(RequestId, PlanDigest),
+    /// No.
+    Decline(RequestId),
+    /// Stop the run.
+    Halt(RequestId),
+    /// Ask for the same again: a new survey, a new plan, new votes.
+    Resubmit(RequestId),
+}
+
+impl Control {
+    /// What stands on the button.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Approve(..) => "Approve",
+            Self::Decline(_) => "Decline",
+            Self::Halt(_) => "Halt",
+            Self::Resubmit(_) => "Ask again",
+        }
+    }
+
+    /// The value that the platform gives back when it is pressed.
+    #[must_use]
+    pub fn value(&self) -> String {
+        match self {
+            Self::Approve(id, digest) => format!("approve {id} {}", digest.as_str()),
+            Self::Decline(id) => format!("decline {id}"),
+            Self::Halt(id) => format!("halt {id}"),
+            Self::Resubmit(id) => format!("resubmit {id}"),
+        }
+    }
+
+    /// The control that a value stands for.
+    #[must_use]
+    pub fn from_value(value: &str) -> Option<Self> {
+        let mut words = value.split(' ');
+        let (verb, id, digest) = (words.next()?, words.next()?.parse().ok()?, words.next());
+        match (verb, digest, words.next()) {
+            ("approve", Some(digest), None) => Some(Self::Approve(id, PlanDigest::from_hex(digest)?)),
+            ("decline", None, None) => Some(Self::Decline(id)),
+            ("halt", None, None) => Some(Self::Halt(id)),
+            ("resubmit", None, None) => Some(Self::Resubmit(id)),
+            _ => None,
+        }
+    }
+}
+
+impl Say {
+    /// The words.
+    #[must_use]
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Plan { id, request, roles, mentions } => plan(id, request, roles, mentions),
+            Self::Progress { id, request } => progress(id, request),
+            Self::Status { id, request } => Message { controls: vec![], ..progress(id, request) },
+            Self::StepDetails { title, lines } => Message::of([Block::Text(title.clone()), bullets("Details", lines)]),
+            Self::Reminder { missing, expires_at, mentions } => Message {
+                mentions: mentions.clone(),
+                ..Message::of([Block::Text(format!(
+                    "{} still missing; this request expires at {}.",
+                    approvals(*missing),
+                    time(*expires_at)
+                ))])
+            },
+            Self::Restarted { observing } => restarted(observing),
+            Self::Unclear { title, why } => Message::of([Block::Text(format!(
+                "It is not known whether this took effect: {title}. {why} Stanch reads the target again before it does anything else."
+            ))]),
+            Self::LogFailed { why } => Message::of([
+                Block::Heading("Stanch has stopped".into()),
+                Block::Text(format!("The audit log takes no records ({why}), so nothing more is started. What is in place stays.")),
+                Block::Text("Restart Stanch when the disk is in order; use the guide's manual steps until then.".into()),
+            ]),
+            Self::Checkpoint { moment, note } => {
+                Message::of([Block::Fine(format!("audit log at {moment}")), Block::Code(note.trim_end().to_owned())])
+            }
+            Self::Ended { id, request } => ended(id, request),
+            Self::DryRun { plan, phase, approvals_needed } => dry_run(plan, *phase, *approvals_needed),
+            Self::Surveying { command } => text(format!("Reading the cluster for: {command}")),
+            Self::Proposed { id } => text(format!("Request {id} was made: its plan is in this channel.")),
+            Self::Catalogue => catalogue(),
+            Self::Help(help) => Message::of([Block::Code(help.clone())]),
+            Self::Usage(UsageError::Empty) => catalogue(),
+            Self::Usage(error) => trouble(&error.to_string(), &error.hint()),
+            Self::Refused(refusal) => trouble(&refusal.to_string(), refusal.hint()),
+            Self::Denied(decision) => denied(decision),
+            Self::Rejected(rejection) => rejected(rejection),
+            Self::Trouble { what, hint } => trouble(what, hint),
+            Self::Located(findings) => Message::of([Block::Table(findings.clone())]),
+            Self::List { open, isolated } => list(open, isolated),
+            Self::Counted { have, needed } => text(format!("Counted: {have} of {needed}.")),
+            Self::Withdrawn => text("Your approval was taken back.".into()),
+            Self::TooLateToWithdraw => {
+                trouble("the request has started, so taking back a reaction changes nothing", "use halt to stop the run")
+            }
+            Self::Stopped(what) => text((*what).into()),
+        }
+    }
+}
+
+impl Message {
+    fn of(blocks: impl IntoIterator<Item = Block>) -> Self {
+        Self { blocks: blocks.into_iter().collect(), ..Self::default() }
+    }
+}
+
+fn text(words: String) -> Message {
+    Message::of([Block::Text(words)])
+}
+
+fn trouble(what: &str, hint: &str) -> Message {
+    Message::of([Block::Text(sentence(what)), Block::Fine(sentence(&format!("hint: {hint}")))])
+}
+
+fn plan(id: &RequestId, request: &Request, roles: &BTreeSet<String>, mentions: &BTreeSet<Mention>) -> Message {
+    let made = &request.made;
+    let mut blocks = vec![
+        Block::Heading(format!("{id}: {}", title(&made.plan))),
+        Block::Table(vec![
+            ("asked by", made.requester.to_string()),
+            ("incident", made.incident.to_string()),
+            ("phase", made.phase.to_string()),
+            ("command", made.plan.command.clone()),
+        ]),
+    ];
+    blocks.extend(body(&made.plan));
+    let needs_votes = made.approvals_needed > 0;
+    match needs_votes {
+        true => {
+            let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+            blocks.push(Block::Text(format!(
+                "Needs {} by somebody else with the role {}, until {}.",
+                approvals(usize::from(made.approvals_needed)),
+                roles.join(" or "),
+                time(made.expires_at)
+            )));
+            blocks.push(Block::Voting);
+        }
+        false => blocks.push(Block::Text("Needs no approval: it only saves what could be lost. It has started.".into())),
+    }
+    blocks.push(Block::Fine(format!("plan {}", request.digest.as_str())));
+    let mut controls = vec![];
+    if needs_votes {
+        controls.extend([Control::Approve(id.clone(), request.digest.clone()), Control::Decline(id.clone())]);
+    }
+    controls.push(Control::Halt(id.clone()));
+    Message { blocks, controls, mentions: mentions.clone() }
+}
+
+/// Steps and consequences.
+fn body(plan: &Plan) -> Vec<Block> {
+    let steps = plan.steps().map(|(step, body)| {
+        let early = if body.action.class() == ActionClass::Preserve { " (starts at once)" } else { "" };
+        (Mark::Pending, format!("{step}. {}{early}", body.action.summary()))
+    });
+    let mut blocks = vec![Block::Steps(steps.collect())];
+    let undo: Vec<String> = plan
+        .steps()
+        .filter_map(|(step, body)| match body.action.undo() {
+            Undo::Impossible(why) => Some(format!("step {step} cannot be undone: {why}")),
+            Undo::Nothing | Undo::Kept | Undo::Possible => None,
+        })
+        .collect();
+    let consequences = &plan.consequences;
+    for (title, items) in [
+        ("Whom it hits", &consequences.blast_radius),
+        ("Decided by the plan", &consequences.decisions),
+        ("Not reversible", &undo),
+        ("What an attacker could notice", &consequences.noticeable),
+        ("What stays open afterwards", &consequences.residual_risk),
+    ] {
+        if !items.is_empty() {
+            blocks.push(bullets(title, items));
+        }
+    }
+    blocks
+}
+
+fn dry_run(plan: &Plan, phase: Phase, approvals_needed: u8) -> Message {
+    let mut blocks = vec![Block::Heading(format!("Dry run: {}", title(plan))), Block::Table(vec![("command", plan.command.clone())])];
+    blocks.extend(body(plan));
+    blocks.push(Block::Text(format!(
+        "Nothing was changed and nobody was asked. Phase {phase}: it would need {}.",
+        approvals(usize::from(approvals_needed))
+    )));
+    Message::of(blocks)
+}
+
+fn progress(id: &RequestId, request: &Request) -> Message {
+    let fates = request.fates();
+    let lines = request.made.plan.steps().map(|(step, body)| {
+        let mark = mark(fates.get(&step).copied().unwrap_or(Fate::Pending));
+        let told = match request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
+            Some(Outcome::Succeeded(receipt)) if receipt.already_so => format!(": already so, {}", receipt.summary),
+            Some(Outcome::Succeeded(receipt)) => format!(": {}", receipt.summary),
+            Some(Outcome::Failed(failure)) => format!(": {failure}"),
+            Some(Outcome::Unknown(why)) => format!(": not known yet, {why}"),
+            None => String::new(),
+        };
+        (mark, format!("{step}. {}{told}", body.action.summary()))
+    });
+    let blocks = vec![Block::Heading(format!("{id}: {}", stage(request))), Block::Text(votes(request)), Block::Steps(lines.collect())];
+    let controls = match request.stage {
+        Stage::Executing => vec![Control::Halt(id.clone())],
+        Stage::Waiting | Stage::Ended(_) => vec![],
+    };
+    Message { controls, ..Message::of(blocks) }
+}
+
+fn ended(id: &RequestId, request: &Request) -> Message {
+    let Stage::Ended(ending) = &request.stage else { return progress(id, request) };
+    let (mut in_place, mut missing, mut open) = (Vec::new(), Vec::new(), Vec::new());
+    let fates = request.fates();
+    for (step, body) in request.made.plan.steps().filter(|(_, body)| body.action.class() != ActionClass::Verify) {
+        let line = format!("{step}. {}", body.action.summary());
+        match fates.get(&step) {
+            Some(Fate::Succeeded) => in_place.push(line),
+            Some(Fate::Running) => open.push(line),
+            Some(Fate::Failed) => match request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
+                Some(Outcome::Failed(failure)) => {
+                    let hint = failure.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                    missing.push(format!("{line}: {failure}{hint}"));
+                }
+                Some(Outcome::Succeeded(_) | Outcome::Unknown(_)) | None => missing.push(line),
+            },
+            Some(Fate::Pending | Fate::Withheld) | None => missing.push(line),
+        }
+    }
+    let mut blocks = vec![Block::Heading(format!("{id}: {}", stage(request))), Block::Text(verdict(request, ending))];
+    let residual = if *ending == Ending::Completed { request.made.plan.consequences.residual_risk.clone() } else { vec![] };
+    for (title, items) in
+        [("In place, read back", in_place), ("Still under way", open), ("Not in place", missing), ("What stays open", residual)]
+    {
+        if !items.is_empty() {
+            blocks.push(bullets(title, &items));
+        }
+    }
+    let again = match ending {
+        Ending::Expired | Ending::Stale | Ending::Incomplete => vec![Control::Resubmit(id.clone())],
+        Ending::Completed | Ending::Declined(_) | Ending::Cancelled | Ending::Halted(_) => vec![],
+    };
+    Message { controls: again, ..Message::of(blocks) }
+}
+
+fn verdict(request: &Request, ending: &Ending) -> String {
+    let node = &request.made.plan.node.name;
+    match ending {
+        Ending::Completed if request.made.plan.isolates => {
+            format!("Node {node} is isolated: tag, firewall, addresses and group were read back.")
+        }
+        Ending::Completed => "Every step is in place and was read back.".into(),
+        Ending::Incomplete => {
+            "Not everything is in place. What is in place stays. Correct the cause and ask again: steps that are in place are not repeated."
+                .into()
+        }
+        Ending::Stale => "The target is gone or is another one now, so nothing more was done. Ask again to plan on what is there.".into(),
+        Ending::Declined(person) => format!("{person} declined. Nothing was changed."),
+        Ending::Cancelled => "The requester withdrew it. Nothing was changed.".into(),
+        Ending::Expired => "Nobody decided in time. Nothing was changed. Ask again for a fresh plan.".into(),
+        Ending::Halted(person) => format!("{person} halted the run. What is in place stays, nothing further starts."),
+    }
+}
+
+fn restarted(observing: &[String]) -> Message {
+    let mut blocks = vec![Block::Text("Stanch was restarted and goes on with this request. No step is carried out twice.".into())];
+    if !observing.is_empty() {
+        blocks.push(bullets("Under way before the restart, being read back first", observing));
+    }
+    Message::of(blocks)
+}
+
+fn catalogue() -> Message {
+    let lines = CATALOGUE.iter().map(|definition| format!("{:<20} {:<9} {}", definition.name, definition.phase, definition.summary));
+    Message::of([
+        Block::Text("Type /stanch COMMAND. In an incident, start with: /stanch quarantine pod NAMESPACE/NAME --dry-run".into()),
+        Block::Code(lines.collect::<Vec<_>>().join("\n")),
+        Block::Fine("help COMMAND explains one of them.".into()),
+    ])
+}
+
+fn list(open: &[(RequestId, Request)], isolated: &[(NodeName, RequestId)]) -> Message {
+    let open: Vec<String> = open
+        .iter()
+        .map(|(id, request)| format!("{id}: {} ({}, asked by {})", title(&request.made.plan), stage(request), request.made.requester))
+        .collect();
+    let isolated: Vec<String> = isolated.iter().map(|(node, by)| format!("node {node}, by {by}")).collect();
+    let or_nothing = |title, items: Vec<String>| match items.is_empty() {
+        true => bullets(title, &["none".to_owned()]),
+        false => bullets(title, &items),
+    };
+    Message::of([or_nothing("Open requests", open), or_nothing("Isolated nodes", isolated)])
+}
+
+fn denied(decision: &Decision) -> Message {
+    let reasons: Vec<String> = decision.reasons.iter().map(reason).collect();
+    trouble(&format!("not permitted: {}", reasons.join("; ")), "an administrator maps people and roles in config/policy.toml")
+}
+
+/// A reason in words.
+#[must_use]
+pub fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::Permit(id) => format!("permitted by {id}"),
+        Reason::ApproverRole(role) => format!("has the role {role}"),
+        Reason::UnmappedAccount(account) => format!("account {account} belongs to nobody in the policy"),
+        Reason::NoPermit => "no role of yours permits this here".into(),
+        Reason::NotAnApprover(phase) => format!("no role of yours approves {phase}"),
+        Reason::GroupsUnknown => "your groups could not be looked up, so no role comes from them".into(),
+        Reason::OwnRequest => "it is your own request".into(),
+        Reason::ProtectedNamespace(namespace) => format!("namespace {namespace} is protected"),
+    }
+}
+
+fn rejected(rejection: &Rejection) -> Message {
+    let (what, hint) = match rejection {
+        Rejection::NotPermitted(decision) => return denied(decision),
+        Rejection::UnknownRequest => ("there is no such request".into(), "`list` shows what is open"),
+        Rejection::DuplicateRequest => ("the request exists already".into(), "`list` shows what is open"),
+        Rejection::TooManyWaiting => ("too many requests wait for approval".into(), "decide or cancel some of them; `list` shows them"),
+        Rejection::NoApprovalsConfigured => {
+            ("the policy does not say who approves this phase".into(), "an administrator adds [approvals.PHASE] to config/policy.toml")
+        }
+        Rejection::OwnRequest => ("you cannot decide about your own request".into(), "ask somebody with an approver role"),
+        Rejection::AnotherPlan => ("that vote is for another plan".into(), "vote on the newest plan message"),
+        Rejection::AlreadyCounted => ("your approval was counted already".into(), "one person is one vote"),
+        Rejection::NothingToWithdraw => ("there is no approval of yours".into(), "nothing was changed"),
+        Rejection::NotYours => ("only the requester can cancel".into(), "an approver can decline; `halt` stops a run"),
+        Rejection::Started => ("it has started, so votes change nothing any more".into(), "use halt to stop the run"),
+        Rejection::Ended => ("it is over".into(), "`status` shows how it ended"),
+        Rejection::Expired => ("it has expired".into(), "ask again for a fresh plan"),
+        Rejection::NotRunning => ("it does not run".into(), "decline it, or cancel it if it is yours"),
+        Rejection::NoQuorum => ("too few approvals are left".into(), "somebody else has to approve"),
+        Rejection::Locked(holder) => (format!("request {holder} works on that node"), "it goes on by itself when the other one has ended"),
+        Rejection::NotReady => ("the step is not ready".into(), "`status` shows what it waits for"),
+        Rejection::NotUnderWay => ("the step is not under way".into(), "`status` shows the steps"),
+    };
+    trouble(&what, hint)
+}
+
+fn stage(request: &Request) -> String {
+    match &request.stage {
+        Stage::Waiting if request.made.approvals_needed == 0 => "running".into(),
+        Stage::Waiting => "waiting for approval".into(),
+        Stage::Executing => "running".into(),
+        Stage::Ended(Ending::Completed) => "done".into(),
+        Stage::Ended(Ending::Incomplete) => "ended, incomplete".into(),
+        Stage::Ended(Ending::Stale) => "ended, the target changed".into(),
+        Stage::Ended(Ending::Declined(person)) => format!("declined by {person}"),
+        Stage::Ended(Ending::Cancelled) => "cancelled".into(),
+        Stage::Ended(Ending::Expired) => "expired".into(),
+        Stage::Ended(Ending::Halted(person)) => format!("halted by {person}"),
+    }
+}
+
+fn votes(request: &Request) -> String {
+    let needed = request.made.approvals_needed;
+    if needed == 0 {
+        return "Needs no approval.".into();
+    }
+    let names: Vec<&str> = request.approvals.keys().map(PersonId::as_str).collect();
+    let by = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    let until = if request.stage == Stage::Waiting { format!(", until {}", time(request.made.expires_at)) } else { String::new() };
+    format!("Approvals: {} of {needed}{by}{until}.", names.len())
+}
+
+fn mark(fate: Fate) -> Mark {
+    match fate {
+        Fate::Pending => Mark::Pending,
+        Fate::Running => Mark::Running,
+        Fate::Succeeded => Mark::Done,
+        Fate::Failed => Mark::Failed,
+        Fate::Withheld => Mark::Withheld,
+    }
+}
+
+/// `quarantine pod shop/cart on node gke-1`.
+fn title(plan: &Plan) -> String {
+    let word = plan.command.split(' ').next().unwrap_or_default();
+    match plan.suspects.first() {
+        Some(suspect) => format!("{word} pod {suspect} on node {}", plan.node.name),
+        None => format!("{word} node {}", plan.node.name),
+    }
+}
+
+fn bullets(title: &'static str, items: &[String]) -> Block {
+    Block::List { title, items: items.to_vec() }
+}
+
+fn approvals(count: usize) -> String {
+    match count {
+        0 => "no approval".into(),
+        1 => "1 approval".into(),
+        count => format!("{count} approvals"),
+    }
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// Upper case at the start, a full stop at the end.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{stop}", chars.as_str())
+}
