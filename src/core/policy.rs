@@ -174,6 +174,17 @@ impl Policy {
         self.people.iter().find(|(_, accounts)| holds(accounts)).map(|(person, _)| person)
     }
 
+    /// The account of a person on a platform.
+    #[must_use]
+    pub fn account(&self, person: &PersonId, platform: Platform) -> Option<Account> {
+        let accounts = self.people.get(person)?;
+        let id = match platform {
+            Platform::Slack => accounts.slack.clone(),
+            Platform::Discord => accounts.discord.clone(),
+        };
+        id.map(|id| Account { platform, id })
+    }
+
     /// Whether somebody may request something.
     #[must_use]
     pub fn may_request(&self, subject: &Subject, ask: &Ask<'_>) -> Decision {

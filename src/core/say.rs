@@ -269,6 +269,12 @@ impl Control {
 }
 
 impl Say {
+    /// Whether it tells somebody that what they asked for is not done.
+    #[must_use]
+    pub fn is_a_no(&self) -> bool {
+        matches!(self, Self::Usage(_) | Self::Refused(_) | Self::Denied(_) | Self::Rejected(_) | Self::Trouble { .. })
+    }
+
     /// The words.
     #[must_use]
     pub fn message(&self) -> Message {
@@ -322,6 +328,13 @@ impl Say {
 }
 
 impl Message {
+    /// Its first sentence, for the record.
+    #[must_use]
+    pub fn gist(&self) -> String {
+        let text = |block: &Block| if let Block::Text(words) | Block::Heading(words) = block { Some(words.clone()) } else { None };
+        self.blocks.iter().find_map(text).unwrap_or_default()
+    }
+
     fn of(blocks: impl IntoIterator<Item = Block>) -> Self {
         Self { blocks: blocks.into_iter().collect(), ..Self::default() }
     }

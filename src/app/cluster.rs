@@ -1,0 +1,65 @@
+//! One configured cluster: its two APIs as one target.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use stanch_commands::action::{Action, ComputeAction, KubernetesAction};
+use stanch_commands::facts::{ClusterFacts, ComputeFacts, Facts, KubernetesFacts, NoInstance};
+use stanch_commands::target::TargetName;
+
+use crate::core::step::{Licence, Observation, Performed};
+use crate::ports::{Actuator, InstanceQuery, SurveyError, Surveyor};
+
+/// The Kubernetes API of a cluster.
+pub trait Kubernetes: Surveyor<TargetName, KubernetesFacts> + Actuator<KubernetesAction> {}
+impl<T: Surveyor<TargetName, KubernetesFacts> + Actuator<KubernetesAction>> Kubernetes for T {}
+
+/// The Compute Engine API.
+pub trait Compute: Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> + Actuator<ComputeAction> {}
+impl<T: Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> + Actuator<ComputeAction>> Compute for T {}
+
+/// A cluster that Stanch works on.
+#[derive(Clone)]
+pub struct Cluster {
+    /// What the configuration says of it.
+    pub facts: ClusterFacts,
+    /// Its Kubernetes API.
+    pub kubernetes: Arc<dyn Kubernetes>,
+    /// Its Compute API.
+    pub compute: Arc<dyn Compute>,
+}
+
+impl Cluster {
+    /// Reads everything that a plan needs to know about a target.
+    ///
+    /// # Errors
+    /// [`SurveyError`].
+    pub async fn survey(&self, target: &TargetName, now: Timestamp) -> Result<Facts, SurveyError> {
+        let kubernetes = self.kubernetes.survey(target).await?;
+        let node = &kubernetes.node;
+        let compute = match node.autopilot {
+            true => Err(NoInstance::Autopilot),
+            false => {
+                let query = InstanceQuery { provider_id: node.provider_id.clone(), expected_id: node.instance_id.clone() };
+                self.compute.survey(&query).await?
+            }
+        };
+        Ok(Facts { surveyed_at: now, cluster: self.facts.clone(), kubernetes, compute })
+    }
+
+    /// Carries a step out.
+    pub async fn perform(&self, action: &Action, licence: &Licence) -> Performed {
+        match action {
+            Action::Kubernetes(action) => self.kubernetes.perform(action, licence).await,
+            Action::Compute(action) => self.compute.perform(action, licence).await,
+        }
+    }
+
+    /// Reads whether a step's effect is there.
+    pub async fn observe(&self, action: &Action, licence: &Licence) -> Observation {
+        match action {
+            Action::Kubernetes(action) => self.kubernetes.observe(action, licence).await,
+            Action::Compute(action) => self.compute.observe(action, licence).await,
+        }
+    }
+}

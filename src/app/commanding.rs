@@ -1,0 +1,271 @@
+//! From a typed command to an answer or a proposed request: look up, survey, judge, plan, propose.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use stanch_commands::check;
+use stanch_commands::definition::{Context, Does, Planner};
+use stanch_commands::facts::Facts;
+use stanch_commands::locate;
+use stanch_commands::parse::{Parsed, parse};
+use stanch_commands::target::{ClusterName, IncidentRef, RequestId, TargetName};
+
+use super::work::{Answer, Looked, Report};
+use super::{Cluster, Entry, Stanch};
+use crate::core::engine::Event;
+use crate::core::engine::Rejection;
+use crate::core::identity::PersonId;
+use crate::core::policy::{Ask, DEFAULT_APPROVAL_EXPIRY_S, Decision, Policy, Reason, Subject};
+use crate::core::record::Requested;
+use crate::core::say::Say;
+use crate::ports::{Chat, Inbound, SurveyError};
+
+impl Stanch {
+    /// A command was typed: it is recorded, understood, and looked into beside the app.
+    pub(super) async fn hear(&mut self, inbound: Inbound, text: &str) {
+        let person = self.parts.policy.person(&inbound.from).cloned();
+        let heard = Entry::Heard {
+            at: self.now(),
+            delivery: inbound.delivery.clone(),
+            account: inbound.from.clone(),
+            person: person.clone(),
+            channel: inbound.channel.clone(),
+            text: text.chars().take(2_000).collect(),
+        };
+        self.commit(vec![heard]).await;
+        let Some(person) = person else { return self.turn_away(&inbound, unmapped(&inbound)).await };
+        let parsed = match parse(text) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.turn_away(&inbound, Say::Usage(error)).await,
+        };
+        let target = match self.target(&inbound, &parsed) {
+            Ok(target) => target,
+            Err(answer) => return self.turn_away(&inbound, *answer).await,
+        };
+        if target.is_some() {
+            self.outbox.private(&inbound.channel, &inbound.from, Say::Surveying { command: text.trim().to_owned() });
+        }
+        let look = Look { policy: self.parts.policy.clone(), chat: self.parts.chat.clone(), now: self.now() };
+        let reports = self.reports.clone();
+        self.tasks.spawn(async move {
+            let report = match look.up(&inbound, &parsed, target).await {
+                Ok((subject, facts)) => Report::Looked(Box::new(Looked { inbound, parsed, person, subject, facts })),
+                Err(answer) => Report::TurnedAway { inbound, answer },
+            };
+            let _ = reports.send(report);
+        });
+    }
+
+    /// What is to be surveyed, if anything.
+    fn target(&self, inbound: &Inbound, parsed: &Parsed) -> Result<Option<(Cluster, TargetName)>, Answer> {
+        let mutates = match parsed.definition.does {
+            Does::Help | Does::Status | Does::List | Does::Cancel | Does::Halt => return Ok(None),
+            Does::Locate => false,
+            Does::Mitigate(_) => !parsed.arguments.dry_run,
+        };
+        if mutates && !self.parts.settings.channels.contains_key(&inbound.channel) {
+            return Err(trouble(
+                "Stanch changes nothing from here",
+                "ask in an incident channel of config/stanch.toml; --dry-run works everywhere",
+            ));
+        }
+        let Some(target) = parsed.arguments.target.clone() else {
+            return Err(trouble("the command names no target", "name a pod or a node"));
+        };
+        let default = self.parts.settings.channels.get(&inbound.channel).cloned().flatten();
+        Ok(Some((self.cluster(parsed.arguments.cluster.clone().or(default))?, target)))
+    }
+
+    /// The named cluster, or the only one there is.
+    fn cluster(&self, named: Option<ClusterName>) -> Result<Cluster, Answer> {
+        let clusters = &self.parts.clusters;
+        let choices = || clusters.keys().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");
+        let found = match &named {
+            Some(name) => clusters.get(name),
+            None if clusters.len() == 1 => clusters.values().next(),
+            None => None,
+        };
+        found.cloned().ok_or_else(|| match named {
+            Some(name) => trouble(&format!("there is no cluster `{name}`"), &format!("configured are: {}", choices())),
+            None => trouble("this channel has no default cluster", &format!("add cluster:NAME, one of: {}", choices())),
+        })
+    }
+
+    /// Everything is looked up: decide.
+    pub(super) async fn answer(&mut self, looked: Looked) {
+        let Looked { inbound, parsed, person, subject, facts } = looked;
+        let request = parsed.arguments.request.clone();
+        let say = match (parsed.definition.does, request, facts) {
+            (Does::Help, _, _) => help(&parsed),
+            (Does::List, _, _) => self.list(),
+            (Does::Status, request, _) => self.status(&inbound, request),
+            (Does::Cancel, Some(id), _) => self.cancel(&id, person).await,
+            (Does::Halt, Some(id), _) => self.halt(&id, &person, &subject, parsed.arguments.reason.clone()).await,
+            (Does::Locate, _, Some(facts)) => Say::Located(locate::findings(&facts)),
+            (Does::Mitigate(planner), _, Some(facts)) => self.propose(&inbound, &parsed, person, &facts, planner).await,
+            // The parser asks for the request and `target` for the target, so these have them.
+            (Does::Cancel | Does::Halt | Does::Locate | Does::Mitigate(_), _, _) => Say::Rejected(Rejection::UnknownRequest),
+        };
+        self.answer_privately(&inbound, say).await;
+    }
+
+    async fn propose(&mut self, inbound: &Inbound, parsed: &Parsed, person: PersonId, facts: &Facts, planner: Planner) -> Say {
+        let phase = parsed.definition.phase;
+        let Some(approvals_needed) = self.parts.policy.approvals_needed(phase) else {
+            return Say::Rejected(Rejection::NoApprovalsConfigured);
+        };
+        let id = self.parts.ids.request_id();
+        let context = self.context(&id, parsed, &person, facts);
+        let plan = match planner(facts, &context).and_then(check::checked) {
+            Ok(plan) => plan,
+            Err(refusal) => return Say::Refused(refusal),
+        };
+        if parsed.arguments.dry_run {
+            return Say::DryRun { plan: Box::new(plan), phase, approvals_needed };
+        }
+        let expiry_s = self.parts.policy.approval_expiry_s.unwrap_or(DEFAULT_APPROVAL_EXPIRY_S);
+        let expires_at = self.now().saturating_add(SignedDuration::from_secs(expiry_s.into())).unwrap_or(Timestamp::MAX);
+        let channel = inbound.channel.clone();
+        let requested = Requested { requester: person, channel, incident: context.incident, phase, plan, approvals_needed, expires_at };
+        match self.send(&id, Event::Propose(Box::new(requested))).await {
+            Ok(()) => Say::Proposed { id },
+            Err(rejection) => Say::Rejected(rejection),
+        }
+    }
+
+    fn context(&self, id: &RequestId, parsed: &Parsed, person: &PersonId, facts: &Facts) -> Context {
+        let known = parsed.arguments.incident.clone().or_else(|| self.memory.incident_of(&facts.kubernetes.node.node.name).cloned());
+        Context {
+            request: id.clone(),
+            incident: known.unwrap_or_else(|| incident_of(id)),
+            requester: person.to_string(),
+            arguments: parsed.arguments.clone(),
+            form: self.parts.settings.form,
+            limits: self.parts.settings.limits,
+            protected_namespaces: self.parts.policy.protected_namespaces.clone(),
+            isolated_instances: self.memory.isolated_instances(),
+            isolated_nodes: self.memory.isolated_nodes().into_keys().collect(),
+            now: self.now(),
+        }
+    }
+
+    fn list(&self) -> Say {
+        let open = self.memory.open().map(|(id, request)| (id.clone(), request.clone())).collect();
+        Say::List { open, isolated: self.memory.isolated_nodes().into_iter().collect() }
+    }
+
+    fn status(&self, inbound: &Inbound, named: Option<RequestId>) -> Say {
+        let id = named.or_else(|| self.memory.newest_in(&inbound.channel).cloned());
+        match id.and_then(|id| self.memory.state.requests.get(&id).map(|request| (id, request.clone()))) {
+            Some((id, request)) => Say::Status { id, request: Box::new(request) },
+            None => Say::Rejected(Rejection::UnknownRequest),
+        }
+    }
+
+    async fn cancel(&mut self, id: &RequestId, person: PersonId) -> Say {
+        match self.send(id, Event::Cancel { person }).await {
+            Ok(()) => Say::Stopped("Cancelled. Snapshots and evidence that were started are kept."),
+            Err(rejection) => Say::Rejected(rejection),
+        }
+    }
+
+    /// Stops a run, if the person has a role in its scope.
+    pub(super) async fn halt(&mut self, id: &RequestId, person: &PersonId, subject: &Subject, reason: Option<String>) -> Say {
+        let Some(request) = self.memory.state.requests.get(id) else { return Say::Rejected(Rejection::UnknownRequest) };
+        let plan = &request.made.plan;
+        let namespace = plan.suspects.first().map(|suspect| suspect.namespace.as_str());
+        let ask = Ask { command: "halt", cluster: Some(plan.cluster.as_str()), namespace };
+        let decision = self.parts.policy.may_request(subject, &ask);
+        match self.send(id, Event::Halt { person: person.clone(), reason, decision }).await {
+            Ok(()) => Say::Stopped("Halted. What is in place stays; nothing further starts."),
+            Err(rejection) => Say::Rejected(rejection),
+        }
+    }
+
+    /// Answers, and records it if the answer is a no.
+    pub(super) async fn answer_privately(&mut self, inbound: &Inbound, say: Say) {
+        match say.is_a_no() {
+            true => self.turn_away(inbound, say).await,
+            false => self.outbox.private(&inbound.channel, &inbound.from, say),
+        }
+    }
+
+    /// Records that something was not followed, and says why.
+    pub(super) async fn turn_away(&mut self, inbound: &Inbound, say: Say) {
+        let turned =
+            Entry::Turned { at: self.now(), delivery: inbound.delivery.clone(), account: inbound.from.clone(), why: say.message().gist() };
+        self.commit(vec![turned]).await;
+        self.outbox.private(&inbound.channel, &inbound.from, say);
+    }
+}
+
+/// What a look-up needs.
+struct Look {
+    policy: Arc<Policy>,
+    chat: Arc<dyn Chat>,
+    now: Timestamp,
+}
+
+impl Look {
+    /// Who asks, whether they may, and what is there. The policy is asked before anything is read: a refused command reads nothing.
+    async fn up(
+        &self,
+        inbound: &Inbound,
+        parsed: &Parsed,
+        target: Option<(Cluster, TargetName)>,
+    ) -> Result<(Subject, Option<Facts>), Answer> {
+        let subject = self.chat.subject(&inbound.from).await.ok_or_else(|| Box::new(unmapped(inbound)))?;
+        let command = parsed.definition.name;
+        let Some((cluster, target)) = target else {
+            self.permit(&subject, &Ask { command, cluster: None, namespace: None })?;
+            return Ok((subject, None));
+        };
+        let named = match &target {
+            TargetName::Pod { namespace, .. } => namespace.as_ref().map(|namespace| namespace.as_str().to_owned()),
+            TargetName::Node(_) => None,
+        };
+        let ask = |namespace| Ask { command, cluster: Some(cluster.facts.name.as_str()), namespace };
+        self.permit(&subject, &ask(named.as_deref()))?;
+        let facts = cluster.survey(&target, self.now).await.map_err(|error| Box::new(unread(&error)))?;
+        // Without a namespace in the command, only the survey knows which one it is.
+        let found = facts.kubernetes.suspect.as_ref().map(|suspect| suspect.pod.namespace.as_str());
+        self.permit(&subject, &ask(found))?;
+        Ok((subject, Some(facts)))
+    }
+
+    fn permit(&self, subject: &Subject, ask: &Ask<'_>) -> Result<(), Answer> {
+        let decision = self.policy.may_request(subject, ask);
+        if decision.permitted { Ok(()) } else { Err(Box::new(Say::Denied(decision))) }
+    }
+}
+
+pub(super) fn unmapped(inbound: &Inbound) -> Say {
+    Say::Denied(Decision { permitted: false, reasons: vec![Reason::UnmappedAccount(inbound.from.to_string())] })
+}
+
+fn trouble(what: &str, hint: &str) -> Answer {
+    Box::new(Say::Trouble { what: what.to_owned(), hint: hint.to_owned() })
+}
+
+fn unread(error: &SurveyError) -> Say {
+    let hint = match error {
+        SurveyError::NotFound(_) => "check the spelling; `locate` finds pods by name in every namespace",
+        SurveyError::Ambiguous { .. } => "add the namespace, as in pod NAMESPACE/NAME",
+        SurveyError::Refused(_) => "Stanch lacks a right there: an administrator compares deploy/ with what is granted",
+        SurveyError::Unavailable(_) => "try again; nothing was changed",
+    };
+    Say::Trouble { what: error.to_string(), hint: hint.to_owned() }
+}
+
+fn help(parsed: &Parsed) -> Say {
+    match parsed.arguments.topic.as_deref().and_then(stanch_commands::find) {
+        Some(definition) => Say::Help(definition.help()),
+        None => Say::Catalogue,
+    }
+}
+
+/// Without a name, the incident is called as the request that opened it.
+#[expect(clippy::expect_used, reason = "every request id is an admitted incident: lower case, digits and one hyphen")]
+fn incident_of(id: &RequestId) -> IncidentRef {
+    id.as_str().parse().expect("a request id is a valid incident")
+}

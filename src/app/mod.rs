@@ -1,0 +1,309 @@
+//! The app: the one task that owns the state. Everything slow is done beside it and comes back as a report, so that an approval or a halt
+//! never waits for a survey.
+//!
+//! Order of everything: decide, append, apply, then effects. [`Stanch::commit`] is the only door to the log.
+
+mod cluster;
+mod commanding;
+mod entry;
+mod outbox;
+mod running;
+mod talking;
+mod voting;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use jiff::Timestamp;
+use stanch_commands::definition::Limits;
+use stanch_commands::plan::{Form, StepId};
+use stanch_commands::target::{ClusterName, RequestId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::core::engine::{DurableIndex, Effect, Event, Rejection, decide};
+use crate::core::identity::{Account, ChannelRef};
+use crate::core::policy::Policy;
+use crate::core::request::Stage;
+use crate::core::say::Say;
+use crate::ports::{AuditLog, Chat, ChatEvent, Clock, Deliveries, EvidenceStore, IdSource, Inbound, Input, LogFailed};
+
+pub use cluster::{Cluster, Compute, Kubernetes};
+pub use entry::{Entry, Landmark, Memory, Unreadable};
+use outbox::Outbox;
+use work::Report;
+
+/// Everything that the app works with.
+pub struct Parts {
+    /// Who may do what.
+    pub policy: Arc<Policy>,
+    /// SHA-256 of its file, for the record.
+    pub policy_sha256: String,
+    /// The rest of the configuration.
+    pub settings: Settings,
+    /// Clusters by name.
+    pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// The chat.
+    pub chat: Arc<dyn Chat>,
+    /// The audit log.
+    pub log: Arc<dyn AuditLog>,
+    /// Where evidence goes.
+    pub evidence: Arc<dyn EvidenceStore>,
+    /// What was delivered already.
+    pub deliveries: Arc<dyn Deliveries>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Fresh names.
+    pub ids: Arc<dyn IdSource>,
+}
+
+/// What the configuration says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Form of the procedure.
+    pub form: Form,
+    /// Limits of plans.
+    pub limits: Limits,
+    /// The channels in which mutations may be asked for, with their default clusters.
+    pub channels: BTreeMap<ChannelRef, Option<ClusterName>>,
+    /// Least time between two public messages in one channel.
+    pub pace: Duration,
+}
+
+/// Commands of one account: ten at once, then one in three seconds. A responder at work types far fewer.
+const COMMANDS: (u32, Duration) = (10, Duration::from_secs(3));
+/// Clicks and reactions have a lane of their own, so that a flood of commands cannot starve approvals: thirty at once, then one a second.
+const VOTES: (u32, Duration) = (30, Duration::from_secs(1));
+/// How often time is looked at: expiry, reminders, deadlines of `After` edges.
+const TICK: Duration = Duration::from_millis(500);
+/// How long a shutdown waits for steps under way. They are observed after the next start otherwise.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// How long a shutdown waits for the chat.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Runs until `shutdown`, or until the log fails.
+///
+/// # Errors
+/// [`LogFailed`]: the log takes no records, so nothing may be done.
+pub async fn run(
+    parts: Parts,
+    memory: Memory,
+    mut events: mpsc::Receiver<ChatEvent>,
+    shutdown: CancellationToken,
+) -> Result<(), LogFailed> {
+    let (sender, mut reports) = mpsc::unbounded_channel();
+    let mut stanch = Stanch::new(parts, memory, sender);
+    stanch.start().await;
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stanch.broken.is_none() {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(report) = reports.recv() => stanch.report(report).await,
+            event = events.recv() => match event {
+                Some(event) => stanch.event(event).await,
+                None => break,
+            },
+            _ = ticks.tick() => stanch.tick().await,
+        }
+    }
+    stanch.park(&mut reports).await
+}
+
+/// The state and what is under way.
+struct Stanch {
+    parts: Parts,
+    memory: Memory,
+    outbox: Outbox,
+    reports: mpsc::UnboundedSender<Report>,
+    tasks: JoinSet<()>,
+    /// Index of the newest durable entry.
+    durable: DurableIndex,
+    /// Effects that a task works on.
+    doing: BTreeSet<Effect>,
+    /// Effects that are not tried again before a time.
+    not_before: BTreeMap<Effect, (Instant, u32)>,
+    /// Steps that were started by this process and not yet carried out: all others are observed first.
+    fresh: BTreeSet<(RequestId, StepId)>,
+    /// Requests whose approvers were reminded.
+    reminded: BTreeSet<RequestId>,
+    /// Requests whose thread knows that they wait for another one.
+    told_of_lock: BTreeSet<RequestId>,
+    commands: DefaultKeyedRateLimiter<Account>,
+    votes: DefaultKeyedRateLimiter<Account>,
+    /// Why the log takes no more records.
+    broken: Option<LogFailed>,
+    /// Nothing further is started.
+    stopping: bool,
+}
+
+fn limiter((burst, period): (u32, Duration)) -> DefaultKeyedRateLimiter<Account> {
+    let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+    let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
+    RateLimiter::keyed(quota)
+}
+
+impl Stanch {
+    fn new(parts: Parts, memory: Memory, reports: mpsc::UnboundedSender<Report>) -> Self {
+        let outbox = Outbox::new(parts.chat.clone(), parts.settings.pace, memory.landmarks.clone(), reports.clone());
+        Self {
+            parts,
+            memory,
+            outbox,
+            reports,
+            tasks: JoinSet::new(),
+            durable: DurableIndex::synced(0),
+            doing: BTreeSet::new(),
+            not_before: BTreeMap::new(),
+            fresh: BTreeSet::new(),
+            reminded: BTreeSet::new(),
+            told_of_lock: BTreeSet::new(),
+            commands: limiter(COMMANDS),
+            votes: limiter(VOTES),
+            broken: None,
+            stopping: false,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Records the start, and goes on with what was open.
+    async fn start(&mut self) {
+        let started =
+            Entry::Started { at: self.now(), version: env!("CARGO_PKG_VERSION").into(), policy_sha256: self.parts.policy_sha256.clone() };
+        self.commit(vec![started]).await;
+        self.resume_talking();
+        self.pursue().await;
+    }
+
+    async fn event(&mut self, event: ChatEvent) {
+        match event {
+            ChatEvent::Connected => self.read_every_vote(),
+            ChatEvent::Inbound(inbound) => {
+                if !self.parts.deliveries.is_new(&inbound.delivery, self.now()) {
+                    tracing::debug!(delivery = %inbound.delivery, "delivered again");
+                    return;
+                }
+                if let Some(wait) = self.too_fast(&inbound) {
+                    let what = "you are sending faster than Stanch follows".into();
+                    let say = Say::Trouble { what, hint: format!("wait {} s; nothing was done", wait.as_secs().max(1)) };
+                    self.outbox.private(&inbound.channel, &inbound.from, say);
+                    return;
+                }
+                match inbound.input.clone() {
+                    Input::Typed(text) => self.hear(inbound, &text).await,
+                    Input::Pressed(control) => self.look_up_for(inbound, control),
+                    Input::Reacted(message) => self.read_votes_for(&inbound.from, &message),
+                }
+            }
+        }
+        self.pursue().await;
+    }
+
+    fn too_fast(&self, inbound: &Inbound) -> Option<Duration> {
+        let lane = match inbound.input {
+            Input::Typed(_) => &self.commands,
+            Input::Pressed(_) | Input::Reacted(_) => &self.votes,
+        };
+        let clock = governor::clock::Clock::now(&governor::clock::DefaultClock::default());
+        lane.check_key(&inbound.from).err().map(|not_until| not_until.wait_time_from(clock))
+    }
+
+    async fn report(&mut self, report: Report) {
+        match report {
+            Report::Looked(looked) => self.answer(*looked).await,
+            Report::TurnedAway { inbound, answer } => self.turn_away(&inbound, *answer).await,
+            Report::Pressed { inbound, control, subject } => self.press(inbound, control, subject).await,
+            Report::Voted(voted) => self.count(voted).await,
+            Report::Rechecked { id, approvers, requester } => self.recheck(id, &approvers, requester.as_ref()).await,
+            Report::Observed { id, step, observation } => self.observed(id, step, observation).await,
+            Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,
+            Report::Posted { id, what, message } => {
+                let at = self.now();
+                self.commit(vec![Entry::Posted { at, request: id, what, message }]).await;
+            }
+        }
+        self.pursue().await;
+    }
+
+    async fn tick(&mut self) {
+        let now = self.now();
+        let waiting: Vec<RequestId> =
+            self.memory.open().filter(|(_, request)| request.stage == Stage::Waiting).map(|(id, _)| id.clone()).collect();
+        for id in waiting {
+            // A tick is never refused.
+            let _ = self.send(&id, Event::Tick).await;
+            self.remind(&id, now);
+        }
+        self.commands.retain_recent();
+        self.votes.retain_recent();
+        while self.tasks.try_join_next().is_some() {}
+        self.pursue().await;
+    }
+
+    /// Decides about an event, makes the records durable, and takes them in.
+    ///
+    /// # Errors
+    /// [`Rejection`]: nothing happened. A log that fails is no rejection: it is in `self.broken`.
+    async fn send(&mut self, id: &RequestId, event: Event) -> Result<(), Rejection> {
+        let records = decide(&self.memory.state, id, event, self.now())?;
+        self.commit(records.into_iter().map(Entry::Fact).collect()).await;
+        Ok(())
+    }
+
+    /// Makes entries durable, then takes them in and says what they mean. After a failure nothing is done any more.
+    async fn commit(&mut self, entries: Vec<Entry>) {
+        if entries.is_empty() || self.broken.is_some() {
+            return;
+        }
+        match self.parts.log.append(entries.iter().map(Entry::to_bytes).collect()).await {
+            Ok(index) => self.durable = index,
+            Err(failed) => return self.stop_for(failed),
+        }
+        for entry in entries {
+            let stage_of = |id| self.memory.state.requests.get(id).map(|request| request.stage.clone());
+            let before = if let Entry::Fact(record) = &entry { stage_of(&record.request) } else { None };
+            if let Err(illegal) = self.memory.follow(&entry) {
+                return self.stop_for(LogFailed(illegal.to_string()));
+            }
+            if let Entry::Fact(record) = entry {
+                self.announce(&record, before.as_ref()).await;
+            }
+        }
+    }
+
+    fn stop_for(&mut self, failed: LogFailed) {
+        tracing::error!(%failed, "the audit log takes no records: nothing more is started");
+        for (id, request) in self.memory.open() {
+            self.outbox.thread(&request.made.channel, id, Say::LogFailed { why: failed.0.clone() });
+        }
+        self.broken = Some(failed);
+    }
+
+    /// Waits for steps that are under way, and ends.
+    async fn park(mut self, reports: &mut mpsc::UnboundedReceiver<Report>) -> Result<(), LogFailed> {
+        self.stopping = true;
+        let deadline = Instant::now() + PATIENCE;
+        let performing = |stanch: &Self| stanch.doing.iter().any(|effect| matches!(effect, Effect::Perform(..)));
+        while performing(&self) && self.broken.is_none() {
+            match tokio::time::timeout_at(deadline, reports.recv()).await {
+                Ok(Some(report)) => self.report(report).await,
+                Ok(None) | Err(_) => {
+                    tracing::warn!(under_way = self.doing.len(), "steps are still under way: they are observed after the next start");
+                    break;
+                }
+            }
+        }
+        self.tasks.abort_all();
+        self.outbox.close(LAST_WORDS).await;
+        self.broken.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,212 @@
+//! Effects: what the engine says is to be done next, done beside the app.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use stanch_commands::plan::StepId;
+use stanch_commands::target::RequestId;
+use tokio::time::Instant;
+
+use super::work::Report;
+use super::{Cluster, Entry, Stanch};
+use crate::core::engine::{Effect, Event, Rejection, effects, licence};
+use crate::core::request::Stage;
+use crate::core::say::Say;
+use crate::core::step::{Failure, FailureKind, Licence, Observation, Outcome, Performed};
+use crate::ports::{EvidenceStore, Exhibit};
+use stanch_commands::action::Action;
+
+/// Pause before a request that waits for another one, or whose requester may not ask any more, is looked at again.
+const RECHECK: Duration = Duration::from_secs(5);
+/// Pause before a step of unknown effect is looked at again: twice as long each time, up to the longest.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
+/// What a step may take beyond its deadline before its answer counts as lost: adapters bound their calls, so this is for a defect.
+const GRACE_S: u64 = 300;
+
+impl Stanch {
+    /// Does what is to be done next. Everything that takes time comes back as a report.
+    pub(super) async fn pursue(&mut self) {
+        if self.stopping {
+            return;
+        }
+        let now = self.now();
+        let mut started = Vec::new();
+        for effect in effects(&self.memory.state, now) {
+            if let Effect::Start(id, step) = effect {
+                let event = Event::Start { step, key: self.parts.ids.step_key() };
+                // Ready steps do not depend on each other, so one append serves all of them.
+                if let Ok(records) = crate::core::engine::decide(&self.memory.state, &id, event, now) {
+                    started.extend(records.into_iter().map(Entry::Fact));
+                    self.fresh.insert((id, step));
+                }
+            }
+        }
+        self.commit(started).await;
+        if self.broken.is_some() {
+            return;
+        }
+        for effect in effects(&self.memory.state, now) {
+            let early = self.not_before.get(&effect).is_some_and(|(at, _)| Instant::now() < *at);
+            if early || self.doing.contains(&effect) {
+                continue;
+            }
+            match &effect {
+                // The next round starts it.
+                Effect::Start(..) => continue,
+                Effect::Recheck(id) => self.look_up_again(id),
+                Effect::Perform(id, step) => self.carry_out(id, *step),
+            }
+            self.doing.insert(effect);
+        }
+    }
+
+    fn carry_out(&mut self, id: &RequestId, step: StepId) {
+        let Some(work) = self.work(id, step) else { return tracing::error!(request = %id, %step, "a step under way has no licence") };
+        let (reports, id, fresh) = (self.reports.clone(), id.clone(), self.fresh.contains(&(id.clone(), step)));
+        self.tasks.spawn(async move {
+            let report = match fresh {
+                true => {
+                    let (performed, kept) = work.perform(&id).await;
+                    Report::Performed { id, step, performed, kept }
+                }
+                false => Report::Observed { observation: work.observe().await, id, step },
+            };
+            let _ = reports.send(report);
+        });
+    }
+
+    fn work(&self, id: &RequestId, step: StepId) -> Option<Work> {
+        let licence = licence(&self.memory.state, id, step, self.durable)?;
+        let plan = &self.memory.state.requests.get(id)?.made.plan;
+        let body = plan.step(step)?;
+        let cluster = self.parts.clusters.get(&plan.cluster)?.clone();
+        let limit = Duration::from_secs(u64::from(body.deadline_s) + GRACE_S);
+        Some(Work { cluster, action: body.action.clone(), licence, limit, evidence: self.parts.evidence.clone() })
+    }
+
+    /// A step was carried out, or not.
+    pub(super) async fn performed(&mut self, id: RequestId, step: StepId, performed: Performed, kept: Vec<Exhibit>) {
+        self.fresh.remove(&(id.clone(), step));
+        if !kept.is_empty() {
+            let at = self.now();
+            self.commit(vec![Entry::Kept { at, request: id.clone(), step, exhibits: kept }]).await;
+        }
+        let unknown = matches!(performed.outcome, Outcome::Unknown(_));
+        self.finish(&id, step, performed).await;
+        self.doing.remove(&Effect::Perform(id.clone(), step));
+        if unknown {
+            self.look_later(&id, step);
+        }
+    }
+
+    /// A step that may have been carried out before was looked at: the rule is to observe first, then to decide.
+    pub(super) async fn observed(&mut self, id: RequestId, step: StepId, observation: Observation) {
+        let goes_on = self.memory.state.requests.get(&id).is_some_and(|request| !matches!(request.stage, Stage::Ended(_)));
+        let failed = |kind, message: String| Outcome::Failed(Failure { kind, message, hint: None });
+        let outcome = match observation {
+            Observation::InPlace(receipt) => Some(Outcome::Succeeded(receipt)),
+            Observation::Gone(why) => Some(failed(FailureKind::Stale, why)),
+            Observation::NotInPlace if goes_on => {
+                // The same key, so that whatever was sent before is the same request to the vendor.
+                self.fresh.insert((id.clone(), step));
+                None
+            }
+            Observation::NotInPlace => Some(failed(FailureKind::Unavailable, "the request ended before this took effect".into())),
+            Observation::Unclear(why) => {
+                self.tell_unclear(&id, step, why);
+                self.look_later(&id, step);
+                None
+            }
+        };
+        if let Some(outcome) = outcome {
+            self.finish(&id, step, Performed { outcome, calls: vec![], artefacts: vec![] }).await;
+            self.not_before.remove(&Effect::Perform(id.clone(), step));
+        }
+        self.doing.remove(&Effect::Perform(id, step));
+    }
+
+    async fn finish(&mut self, id: &RequestId, step: StepId, performed: Performed) {
+        let Performed { outcome, calls, .. } = performed;
+        if let Err(rejection) = self.send(id, Event::Finish { step, outcome, calls }).await {
+            tracing::error!(request = %id, %step, ?rejection, "the end of a step was not taken");
+        }
+    }
+
+    fn look_later(&mut self, id: &RequestId, step: StepId) {
+        let slot = self.not_before.entry(Effect::Perform(id.clone(), step)).or_insert((Instant::now(), 0));
+        let pause = FIRST_LOOK.saturating_mul(1 << slot.1.min(8)).min(LONGEST_LOOK);
+        *slot = (Instant::now() + pause, slot.1 + 1);
+    }
+
+    fn tell_unclear(&mut self, id: &RequestId, step: StepId, why: String) {
+        let first = !self.not_before.contains_key(&Effect::Perform(id.clone(), step));
+        if let Some(request) = self.memory.state.requests.get(id)
+            && let Some(body) = request.made.plan.step(step)
+            && first
+        {
+            self.outbox.thread(&request.made.channel, id, Say::Unclear { title: body.action.summary(), why });
+        }
+    }
+
+    /// What became of asking the policy again.
+    pub(super) async fn rechecked(&mut self, id: &RequestId, outcome: Result<(), Rejection>) {
+        let effect = Effect::Recheck(id.clone());
+        self.doing.remove(&effect);
+        let Err(rejection) = outcome else { return };
+        self.not_before.insert(effect, (Instant::now() + RECHECK, 0));
+        if self.told_of_lock.insert(id.clone())
+            && let Some(request) = self.memory.state.requests.get(id)
+        {
+            self.outbox.thread(&request.made.channel, id, Say::Rejected(rejection));
+        }
+    }
+}
+
+/// One step, with everything that it takes to carry it out.
+struct Work {
+    cluster: Cluster,
+    action: Action,
+    licence: Licence,
+    limit: Duration,
+    evidence: std::sync::Arc<dyn EvidenceStore>,
+}
+
+impl Work {
+    /// Carries the step out and keeps what it collected.
+    async fn perform(self, id: &RequestId) -> (Performed, Vec<Exhibit>) {
+        let carried_out = AssertUnwindSafe(self.cluster.perform(&self.action, &self.licence)).catch_unwind();
+        let mut performed = match tokio::time::timeout(self.limit, carried_out).await {
+            Ok(Ok(performed)) => performed,
+            Ok(Err(_)) => lost("an internal error"),
+            Err(_) => lost("no end within its time"),
+        };
+        let artefacts = std::mem::take(&mut performed.artefacts);
+        if artefacts.is_empty() {
+            return (performed, vec![]);
+        }
+        match self.evidence.keep(id, artefacts).await {
+            Ok(kept) => (performed, kept),
+            Err(error) => {
+                let message = format!("the evidence could not be kept: {error}");
+                let hint = Some("check the disk of the data folder; containment does not wait for it".into());
+                performed.outcome = Outcome::Failed(Failure { kind: FailureKind::Unavailable, message, hint });
+                (performed, vec![])
+            }
+        }
+    }
+
+    async fn observe(self) -> Observation {
+        let looked = AssertUnwindSafe(self.cluster.observe(&self.action, &self.licence)).catch_unwind();
+        match tokio::time::timeout(self.limit, looked).await {
+            Ok(Ok(observation)) => observation,
+            Ok(Err(_)) => Observation::Unclear("an internal error".into()),
+            Err(_) => Observation::Unclear("no answer within its time".into()),
+        }
+    }
+}
+
+fn lost(why: &str) -> Performed {
+    Performed { outcome: Outcome::Unknown(why.into()), calls: vec![], artefacts: vec![] }
+}

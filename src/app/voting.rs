@@ -1,0 +1,224 @@
+//! Votes: buttons, and reactions that are read back from the message before they count.
+
+use std::collections::BTreeMap;
+
+use stanch_commands::plan::{Plan, PlanDigest};
+use stanch_commands::target::RequestId;
+
+use super::Stanch;
+use super::commanding::unmapped;
+use super::work::{Report, Voted};
+use crate::core::engine::{Event, Rejection};
+use crate::core::identity::{Account, Ballot, Means, MessageRef, PersonId};
+use crate::core::policy::{Ask, Decision, Reason, Subject};
+use crate::core::say::{Control, Say};
+use crate::ports::Inbound;
+
+impl Stanch {
+    /// A button was pressed: who was that?
+    pub(super) fn look_up_for(&mut self, inbound: Inbound, control: Control) {
+        let (chat, reports) = (self.parts.chat.clone(), self.reports.clone());
+        self.tasks.spawn(async move {
+            let subject = chat.subject(&inbound.from).await;
+            let _ = reports.send(Report::Pressed { inbound, control, subject });
+        });
+    }
+
+    /// A button counts.
+    pub(super) async fn press(&mut self, inbound: Inbound, control: Control, subject: Option<Subject>) {
+        let person = self.parts.policy.person(&inbound.from).cloned();
+        let (Some(person), Some(subject)) = (person, subject) else { return self.turn_away(&inbound, unmapped(&inbound)).await };
+        let say = match control {
+            Control::Approve(id, digest) => self.approve(&id, person, &subject, digest, Means::Button).await,
+            Control::Decline(id) => self.decline(&id, person, &subject).await,
+            Control::Halt(id) => self.halt(&id, &person, &subject, None).await,
+            Control::Resubmit(id) => match self.memory.state.requests.get(&id) {
+                Some(request) => {
+                    let command = request.made.plan.command.clone();
+                    return self.hear(inbound, &command).await;
+                }
+                None => Say::Rejected(Rejection::UnknownRequest),
+            },
+        };
+        self.answer_privately(&inbound, say).await;
+    }
+
+    async fn approve(&mut self, id: &RequestId, person: PersonId, subject: &Subject, digest: PlanDigest, means: Means) -> Say {
+        let Some(decision) = self.may_approve(id, subject) else { return Say::Rejected(Rejection::UnknownRequest) };
+        let ballot = Ballot { account: subject.account.clone(), means };
+        if let Err(rejection) = self.send(id, Event::Approve { person, digest, ballot, decision }).await {
+            return Say::Rejected(rejection);
+        }
+        match self.memory.state.requests.get(id) {
+            Some(request) => Say::Counted { have: request.approvals.len(), needed: request.made.approvals_needed },
+            None => Say::Rejected(Rejection::UnknownRequest),
+        }
+    }
+
+    async fn decline(&mut self, id: &RequestId, person: PersonId, subject: &Subject) -> Say {
+        let Some(decision) = self.may_approve(id, subject) else { return Say::Rejected(Rejection::UnknownRequest) };
+        match self.send(id, Event::Decline { person, decision }).await {
+            Ok(()) => Say::Stopped("Declined. The request has ended, nothing was changed."),
+            Err(rejection) => Say::Rejected(rejection),
+        }
+    }
+
+    fn may_approve(&self, id: &RequestId, subject: &Subject) -> Option<Decision> {
+        let made = &self.memory.state.requests.get(id)?.made;
+        Some(self.parts.policy.may_approve(subject, made.phase, &made.requester))
+    }
+
+    /// Somebody reacted to one of our messages: read what stands there.
+    pub(super) fn read_votes_for(&mut self, from: &Account, message: &MessageRef) {
+        if let Some(id) = self.memory.voted_on(message).cloned() {
+            self.read_votes(id, message.clone(), Some(from.clone()));
+        }
+    }
+
+    /// Deliveries may have been lost: read the votes of every open request.
+    pub(super) fn read_every_vote(&mut self) {
+        let open: Vec<RequestId> = self.memory.open().map(|(id, _)| id.clone()).collect();
+        for id in open {
+            if let Some(message) = self.memory.landmarks.get(&(id.clone(), super::Landmark::Plan)).cloned() {
+                self.read_votes(id, message, None);
+            }
+        }
+    }
+
+    fn read_votes(&mut self, id: RequestId, message: MessageRef, hinted: Option<Account>) {
+        let (chat, reports, policy) = (self.parts.chat.clone(), self.reports.clone(), self.parts.policy.clone());
+        self.tasks.spawn(async move {
+            let votes = match chat.votes(&message).await {
+                Ok(votes) => votes,
+                // The reaction stays where it is, and is read again at the next hint or reconnect.
+                Err(error) => return tracing::warn!(request = %id, %error, "the votes could not be read back"),
+            };
+            let mut subjects = BTreeMap::new();
+            for account in votes.yes.iter().chain(&votes.no).chain(&votes.halt) {
+                // Only accounts of somebody: a channel full of reactions costs no look-ups.
+                if policy.person(account).is_some() && !subjects.contains_key(account) {
+                    subjects.insert(account.clone(), chat.subject(account).await);
+                }
+            }
+            let _ = reports.send(Report::Voted(Voted { id, hinted, votes, subjects }));
+        });
+    }
+
+    /// The reactions of a plan message were read back: a no before a yes, then what was taken back.
+    pub(super) async fn count(&mut self, voted: Voted) {
+        let Some(request) = self.memory.state.requests.get(&voted.id) else { return };
+        let digest = request.digest.clone();
+        for account in &voted.votes.halt {
+            if let Some((person, subject)) = self.voter(&voted, account).await {
+                let say = self.halt(&voted.id, &person, &subject, None).await;
+                self.tell_voter(&voted, account, say).await;
+            }
+        }
+        for account in &voted.votes.no {
+            if let Some((person, subject)) = self.voter(&voted, account).await {
+                let say = self.decline(&voted.id, person, &subject).await;
+                self.tell_voter(&voted, account, say).await;
+            }
+        }
+        for account in &voted.votes.yes {
+            if let Some((person, subject)) = self.voter(&voted, account).await
+                && !voted.votes.no.contains(account)
+            {
+                let say = self.approve(&voted.id, person, &subject, digest.clone(), Means::Reaction).await;
+                self.tell_voter(&voted, account, say).await;
+            }
+        }
+        self.withdraw_missing(&voted).await;
+    }
+
+    /// The person behind a vote, if it is to be counted now.
+    async fn voter(&mut self, voted: &Voted, account: &Account) -> Option<(PersonId, Subject)> {
+        let person = self.parts.policy.person(account).cloned();
+        let subject = voted.subjects.get(account).cloned().flatten();
+        if let (Some(person), Some(subject)) = (person, subject) {
+            return Some((person, subject));
+        }
+        let reasons = vec![Reason::UnmappedAccount(account.to_string())];
+        self.tell_voter(voted, account, Say::Denied(Decision { permitted: false, reasons })).await;
+        None
+    }
+
+    /// A yes that counted and is no longer there is taken back; one that was given by button stays.
+    async fn withdraw_missing(&mut self, voted: &Voted) {
+        let Some(request) = self.memory.state.requests.get(&voted.id) else { return };
+        let missing: Vec<(PersonId, Account)> = request
+            .approvals
+            .iter()
+            .filter(|(_, ballot)| ballot.means == Means::Reaction && !voted.votes.yes.contains(&ballot.account))
+            .map(|(person, ballot)| (person.clone(), ballot.account.clone()))
+            .collect();
+        for (person, account) in missing {
+            let say = match self.send(&voted.id, Event::Withdraw { person }).await {
+                Ok(()) => Say::Withdrawn,
+                Err(Rejection::Started) => Say::TooLateToWithdraw,
+                Err(rejection) => Say::Rejected(rejection),
+            };
+            self.tell_voter(voted, &account, say).await;
+        }
+    }
+
+    /// Whoever reacted gets an answer; others only if their vote was news.
+    async fn tell_voter(&mut self, voted: &Voted, account: &Account, say: Say) {
+        let news = matches!(say, Say::Counted { .. } | Say::Stopped(_) | Say::Withdrawn);
+        if voted.hinted.as_ref() != Some(account) && !news {
+            return;
+        }
+        if let Some(channel) = self.memory.state.requests.get(&voted.id).map(|request| request.made.channel.clone()) {
+            self.outbox.private(&channel, account, say);
+        }
+    }
+
+    /// Everybody who agreed is looked up again, since roles may have been lost since.
+    pub(super) fn look_up_again(&mut self, id: &RequestId) {
+        let Some(request) = self.memory.state.requests.get(id) else { return };
+        let accounts: BTreeMap<PersonId, Account> =
+            request.approvals.iter().map(|(person, ballot)| (person.clone(), ballot.account.clone())).collect();
+        let requester = self.parts.policy.account(&request.made.requester, request.made.channel.platform);
+        let (chat, reports, id) = (self.parts.chat.clone(), self.reports.clone(), id.clone());
+        self.tasks.spawn(async move {
+            let mut approvers = BTreeMap::new();
+            for (person, account) in accounts {
+                approvers.insert(person, chat.subject(&account).await);
+            }
+            let requester = match requester {
+                Some(account) => chat.subject(&account).await,
+                None => None,
+            };
+            let _ = reports.send(Report::Rechecked { id, approvers, requester });
+        });
+    }
+
+    /// Asks the policy again; writes begin if the quorum stands.
+    pub(super) async fn recheck(&mut self, id: RequestId, approvers: &BTreeMap<PersonId, Option<Subject>>, requester: Option<&Subject>) {
+        let Some(request) = self.memory.state.requests.get(&id) else { return };
+        let made = &request.made;
+        let eligible = approvers
+            .iter()
+            .filter(|(person, subject)| {
+                subject.as_ref().is_some_and(|subject| {
+                    self.parts.policy.person(&subject.account) == Some(person)
+                        && self.parts.policy.may_approve(subject, made.phase, &made.requester).permitted
+                })
+            })
+            .map(|(person, _)| person.clone())
+            .collect();
+        let requester = match requester {
+            Some(subject) => self.parts.policy.may_request(subject, &ask(&made.plan)),
+            None => Decision { permitted: false, reasons: vec![Reason::UnmappedAccount(made.requester.to_string())] },
+        };
+        let outcome = self.send(&id, Event::Rechecked { eligible, requester }).await;
+        self.rechecked(&id, outcome).await;
+    }
+}
+
+/// What a plan asks for.
+fn ask(plan: &Plan) -> Ask<'_> {
+    let command = plan.command.split(' ').next().unwrap_or_default();
+    let namespace = plan.suspects.first().map(|suspect| suspect.namespace.as_str());
+    Ask { command, cluster: Some(plan.cluster.as_str()), namespace }
+}

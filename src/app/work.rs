@@ -1,0 +1,106 @@
+//! What comes back from the tasks beside the app.
+
+use std::collections::BTreeMap;
+
+use stanch_commands::facts::Facts;
+use stanch_commands::parse::Parsed;
+use stanch_commands::plan::StepId;
+use stanch_commands::target::RequestId;
+
+use super::entry::Landmark;
+use crate::core::identity::{Account, MessageRef, PersonId};
+use crate::core::policy::Subject;
+use crate::core::say::{Control, Say};
+use crate::core::step::{Observation, Performed};
+use crate::ports::{Exhibit, Inbound, Votes};
+
+/// A task has ended.
+pub(super) enum Report {
+    /// A command's account was looked up and its target surveyed.
+    Looked(Box<Looked>),
+    /// A command is not followed.
+    TurnedAway {
+        /// The command.
+        inbound: Inbound,
+        /// Why.
+        answer: Answer,
+    },
+    /// A button's account was looked up.
+    Pressed {
+        /// The click.
+        inbound: Inbound,
+        /// The button.
+        control: Control,
+        /// Who; `None` if that could not be told.
+        subject: Option<Subject>,
+    },
+    /// The reactions of a plan message were read back.
+    Voted(Voted),
+    /// Everybody who agreed was looked up again.
+    Rechecked {
+        /// The request.
+        id: RequestId,
+        /// Those who agreed.
+        approvers: BTreeMap<PersonId, Option<Subject>>,
+        /// Who asked.
+        requester: Option<Subject>,
+    },
+    /// A step that may have been carried out before was looked at.
+    Observed {
+        /// The request.
+        id: RequestId,
+        /// The step.
+        step: StepId,
+        /// What was seen.
+        observation: Observation,
+    },
+    /// A step was carried out, or not.
+    Performed {
+        /// The request.
+        id: RequestId,
+        /// The step.
+        step: StepId,
+        /// How it ended; its artefacts are kept already.
+        performed: Performed,
+        /// The kept artefacts.
+        kept: Vec<Exhibit>,
+    },
+    /// A landmark stands in its channel.
+    Posted {
+        /// The request.
+        id: RequestId,
+        /// Which.
+        what: Landmark,
+        /// Where.
+        message: MessageRef,
+    },
+}
+
+/// A command, ready to be decided about.
+pub(super) struct Looked {
+    /// As it came in.
+    pub inbound: Inbound,
+    /// As it was understood.
+    pub parsed: Parsed,
+    /// Who asked.
+    pub person: PersonId,
+    /// Their account with its groups.
+    pub subject: Subject,
+    /// The survey, for commands that need one.
+    pub facts: Option<Facts>,
+}
+
+/// The votes on a plan message.
+pub(super) struct Voted {
+    /// The request.
+    pub id: RequestId,
+    /// Whose reaction made us look, if it was one.
+    pub hinted: Option<Account>,
+    /// What stands there.
+    pub votes: Votes,
+    /// The accounts behind it that belong to somebody.
+    pub subjects: BTreeMap<Account, Option<Subject>>,
+}
+
+/// What a task tells instead of its result: somebody gets an answer.
+pub(super) type Answer = Box<Say>;
