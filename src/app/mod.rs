@@ -76,8 +76,8 @@ pub struct Settings {
     pub pace: Duration,
 }
 
-/// Commands of one account: ten at once, then one in three seconds. A responder at work types far fewer.
-const COMMANDS: (u32, Duration) = (10, Duration::from_secs(3));
+/// Commands of one account: twenty at once, then one in three seconds. A responder at work types far fewer.
+const COMMANDS: (u32, Duration) = (20, Duration::from_secs(3));
 /// Clicks and reactions have a lane of their own, so that a flood of commands cannot starve approvals: thirty at once, then one a second.
 const VOTES: (u32, Duration) = (30, Duration::from_secs(1));
 /// How often time is looked at: expiry, reminders, deadlines of `After` edges.

@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod app;
 mod audit;
 mod compute_emulator;
 mod control_plane;

@@ -91,7 +91,7 @@ fn compute() -> ComputeFacts {
     }
 }
 
-fn facts() -> Facts {
+pub fn facts() -> Facts {
     let suspect = pod("shop", "cart-7d4b9c6f5-x2x9q", Some("ReplicaSet"));
     let search = PodFacts { empty_dirs: vec!["cache".into()], ..pod("shop", "search-5b8d7f9c44-k6m2p", Some("ReplicaSet")) };
     let checkout = pod("shop", "checkout-66c9d8b7f5-q4w7e", Some("ReplicaSet"));
