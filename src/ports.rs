@@ -164,6 +164,9 @@ pub enum ChatError {
     Unavailable(String),
 }
 
+/// Longest entry of the log, in bytes: `tlog-tiles` bundles store lengths in 16 bits.
+pub const ENTRY_LIMIT_BYTES: usize = 65_535;
+
 /// The append-only log.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
@@ -178,6 +181,9 @@ pub trait AuditLog: Send + Sync {
     /// # Errors
     /// [`LogFailed`].
     async fn checkpoint(&self) -> Result<String, LogFailed>;
+
+    /// Whether there is room for the records of another run: if not, nothing new is begun, so that what was authorised can still be recorded.
+    fn has_room(&self) -> bool;
 }
 
 /// The log cannot take records.

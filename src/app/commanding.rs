@@ -18,7 +18,7 @@ use crate::core::identity::PersonId;
 use crate::core::policy::{Ask, DEFAULT_APPROVAL_EXPIRY_S, Decision, Policy, Reason, Subject};
 use crate::core::record::Requested;
 use crate::core::say::Say;
-use crate::ports::{Chat, Inbound, SurveyError};
+use crate::ports::{Chat, ENTRY_LIMIT_BYTES, Inbound, SurveyError};
 
 impl Stanch {
     /// A command was typed: it is recorded, understood, and looked into beside the app.
@@ -123,10 +123,19 @@ impl Stanch {
         if parsed.arguments.dry_run {
             return Say::DryRun { plan: Box::new(plan), phase, approvals_needed };
         }
+        if !self.parts.log.has_room() {
+            return *trouble(
+                "the disk of the audit log is almost full, so nothing new is begun",
+                "make room; runs that were authorised go on",
+            );
+        }
         let expiry_s = self.parts.policy.approval_expiry_s.unwrap_or(DEFAULT_APPROVAL_EXPIRY_S);
         let expires_at = self.now().saturating_add(SignedDuration::from_secs(expiry_s.into())).unwrap_or(Timestamp::MAX);
         let channel = inbound.channel.clone();
         let requested = Requested { requester: person, channel, incident: context.incident, phase, plan, approvals_needed, expires_at };
+        if serde_json::to_vec(&requested).is_ok_and(|bytes| bytes.len() > ENTRY_LIMIT_BYTES / 2) {
+            return *trouble("the plan is too long for one record", "drain the node in parts, or use the guide's manual steps");
+        }
         match self.send(&id, Event::Propose(Box::new(requested))).await {
             Ok(()) => Say::Proposed { id },
             Err(rejection) => Say::Rejected(rejection),

@@ -13,7 +13,7 @@ use super::{Cluster, Entry, Stanch};
 use crate::core::engine::{Effect, Event, Rejection, effects, licence};
 use crate::core::request::Stage;
 use crate::core::say::Say;
-use crate::core::step::{Failure, FailureKind, Licence, Observation, Outcome, Performed};
+use crate::core::step::{Call, Failure, FailureKind, Licence, Observation, Outcome, Performed};
 use crate::ports::{EvidenceStore, Exhibit};
 use stanch_commands::action::Action;
 
@@ -22,6 +22,11 @@ const RECHECK: Duration = Duration::from_secs(5);
 /// Pause before a step of unknown effect is looked at again: twice as long each time, up to the longest.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
+/// Most calls of one step in its record, of about 150 bytes each. A drain of 110 pods makes about 500; the first ones tell what went wrong.
+const MAX_CALLS: usize = 120;
+/// Most lines of details in a record, and their length in characters: what people still read.
+const MAX_DETAILS: usize = 60;
+const DETAIL_LENGTH: usize = 300;
 /// What a step may take beyond its deadline before its answer counts as lost: adapters bound their calls, so this is for a defect.
 const GRACE_S: u64 = 300;
 
@@ -128,7 +133,15 @@ impl Stanch {
     }
 
     async fn finish(&mut self, id: &RequestId, step: StepId, performed: Performed) {
-        let Performed { outcome, calls, .. } = performed;
+        let Performed { mut outcome, mut calls, .. } = performed;
+        if let Outcome::Succeeded(receipt) = &mut outcome {
+            cut(&mut receipt.details);
+        }
+        if calls.len() > MAX_CALLS {
+            let left_out = calls.len() - MAX_CALLS;
+            calls.truncate(MAX_CALLS);
+            calls.push(Call { method: format!("and {left_out} more"), ..Call::default() });
+        }
         if let Err(rejection) = self.send(id, Event::Finish { step, outcome, calls }).await {
             tracing::error!(request = %id, %step, ?rejection, "the end of a step was not taken");
         }
@@ -204,6 +217,18 @@ impl Work {
             Ok(Err(_)) => Observation::Unclear("an internal error".into()),
             Err(_) => Observation::Unclear("no answer within its time".into()),
         }
+    }
+}
+
+/// Keeps what one record holds: the log's limit is 64 KiB.
+fn cut(details: &mut Vec<String>) {
+    let left_out = details.len().saturating_sub(MAX_DETAILS);
+    details.truncate(MAX_DETAILS);
+    for line in details.iter_mut().filter(|line| line.chars().count() > DETAIL_LENGTH) {
+        *line = line.chars().take(DETAIL_LENGTH).chain(['…']).collect();
+    }
+    if left_out > 0 {
+        details.push(format!("and {left_out} more"));
     }
 }
 

@@ -3,10 +3,12 @@
 mod app;
 mod audit;
 mod compute_emulator;
+mod config;
 mod control_plane;
 mod core;
 mod kubernetes_emulator;
 mod plans;
 mod slack_emulator;
+mod stores;
 mod support;
 mod tidy;

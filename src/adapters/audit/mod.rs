@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod journal;
 mod merkle;
+mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,9 +22,10 @@ pub use error::AuditError;
 use journal::Journal;
 use merkle::FullTile;
 pub use merkle::{Hash, TILE_WIDTH, Tree};
+pub use writer::{AuditWriter, Replayed};
 
-/// Longest entry in bytes: a bundle stores lengths in 16 bits.
-pub const ENTRY_LIMIT_BYTES: usize = 65_535;
+/// Longest entry in bytes: a bundle stores lengths in 16 bits. The same as [`crate::ports::ENTRY_LIMIT_BYTES`].
+pub const ENTRY_LIMIT_BYTES: usize = crate::ports::ENTRY_LIMIT_BYTES;
 
 /// The log, opened for appending by one process.
 ///
@@ -34,7 +36,7 @@ pub const ENTRY_LIMIT_BYTES: usize = 65_535;
 /// # Caveats
 /// Calls block: keep the log on a thread of its own.
 #[derive(Debug)]
-pub struct AuditLog {
+pub struct Log {
     folder: PathBuf,
     origin: String,
     key: SigningKey,
@@ -55,7 +57,7 @@ pub struct Opened {
     pub torn_bytes: u64,
 }
 
-impl AuditLog {
+impl Log {
     /// Opens or creates the log in `folder`, reads every entry and checks it against the last signed checkpoint.
     ///
     /// # Errors

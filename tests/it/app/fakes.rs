@@ -52,6 +52,7 @@ pub struct Outside {
     pub seconds: AtomicU64,
     pub seen: Mutex<BTreeSet<String>>,
     pub log_broken: Mutex<bool>,
+    pub disk_full: Mutex<bool>,
     death: Mutex<Death>,
     appends: AtomicU64,
     works: AtomicU64,
@@ -82,6 +83,7 @@ impl Outside {
             seconds: AtomicU64::new(1_800_000_000),
             seen: Mutex::default(),
             log_broken: Mutex::default(),
+            disk_full: Mutex::default(),
             death: Mutex::new(death),
             appends: AtomicU64::new(0),
             works: AtomicU64::new(0),
@@ -232,6 +234,9 @@ impl AuditLog for Ports {
     }
     async fn checkpoint(&self) -> Result<String, LogFailed> {
         Ok(format!("test log\n{}\n", self.0.log.lock().unwrap().len()))
+    }
+    fn has_room(&self) -> bool {
+        !*self.0.disk_full.lock().unwrap()
     }
 }
 

@@ -183,3 +183,12 @@ async fn a_flood_of_commands_is_slowed_and_a_vote_still_counts() {
     let heard = theatre.outside.entries().into_iter().filter(|entry| matches!(entry, Entry::Heard { .. })).count();
     assert!(heard < 40, "a flood does not fill the log: {heard}");
 }
+
+#[tokio::test]
+async fn nothing_is_begun_when_the_disk_is_almost_full() {
+    let theatre = Theatre::new(Death::Never);
+    *theatre.outside.disk_full.lock().unwrap() = true;
+    theatre.types(ROSA, QUARANTINE).await;
+    theatre.whispered(ROSA, "almost full").await;
+    assert_eq!(theatre.only_request(), None);
+}
