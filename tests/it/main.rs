@@ -6,6 +6,7 @@ mod control_plane;
 mod core;
 mod kubernetes_emulator;
 mod plans;
+mod slack_adapter;
 mod slack_emulator;
 mod support;
 mod tidy;
