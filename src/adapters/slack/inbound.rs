@@ -162,7 +162,7 @@ impl Inlet {
         if let (Err(Full), Some(response_url)) = (self.offer(inbound), event.response_url) {
             let words = SlackMessageContent::new().with_text(BUSY_WORDS.into());
             tokio::spawn(tokio::time::timeout(BUSY, async move {
-                let answer = SlackApiPostWebhookMessageRequest::new(words);
+                let answer = SlackApiPostWebhookMessageRequest::new(words).with_replace_original(false);
                 if client.respond_to_event(&response_url, &answer).await.is_err() {
                     tracing::warn!("a person could not be told that Stanch is busy");
                 }

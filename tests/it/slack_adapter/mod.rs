@@ -21,7 +21,7 @@ use std::time::Duration;
 use stanch::adapters::slack::{Emoji, Slack, SlackError, SlackSettings};
 use stanch::core::identity::{Account, ChannelRef, MessageRef, Platform};
 use stanch::core::say::{Block, Control, Message};
-use stanch::ports::{Chat as _, ChatEvent, Inbound, Input};
+use stanch::ports::{Chat as _, ChatError, ChatEvent, Inbound, Input, Votes};
 use stanch::sandbox::slack::{Entry, SlackEmulator, Timing, Workspace};
 use tokio::sync::mpsc::{Receiver, channel};
 
