@@ -3,4 +3,5 @@
 pub mod audit;
 pub mod deliveries;
 pub mod evidence;
+pub mod slack;
 pub mod system;

@@ -8,6 +8,7 @@ mod control_plane;
 mod core;
 mod kubernetes_emulator;
 mod plans;
+mod slack_adapter;
 mod slack_emulator;
 mod stores;
 mod support;

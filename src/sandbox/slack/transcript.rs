@@ -196,6 +196,10 @@ impl Entry {
         fn collect(value: &Value, lines: &mut Vec<String>) {
             match value {
                 Value::Object(fields) => {
+                    let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
+                    if RICH_LINES.contains(&kind) {
+                        return lines.push(rich_line(value));
+                    }
                     if let Some(text) = fields.get("text").and_then(Value::as_str) {
                         lines.push(text.to_owned());
                     }
@@ -225,6 +229,21 @@ impl Entry {
         };
         buttons.map(button).collect()
     }
+}
+
+/// Parts of rich text whose elements stand in one line.
+const RICH_LINES: [&str; 3] = ["rich_text_section", "rich_text_quote", "rich_text_preformatted"];
+
+/// The elements of a part of rich text, one behind the other; emoji and mentions as people type them.
+fn rich_line(part: &Value) -> String {
+    let word = |element: &Value, name: &str| element.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let show = |element: &Value| match word(element, "type").as_str() {
+        "emoji" => format!(":{}:", word(element, "name")),
+        "user" => format!("<@{}>", word(element, "user_id")),
+        "usergroup" => format!("<!subteam^{}>", word(element, "usergroup_id")),
+        _ => word(element, "text"),
+    };
+    part.get("elements").and_then(Value::as_array).into_iter().flatten().map(show).collect()
 }
 
 impl fmt::Display for Entry {

@@ -1,0 +1,229 @@
+//! What comes in over Socket Mode. The library acknowledges a delivery after its callback has returned, one after the other, so the
+//! callbacks only translate and hand over.
+
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use slack_morphism::errors::SlackClientError;
+use slack_morphism::prelude::*;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::api::Client;
+use super::settings::Emoji;
+use crate::core::identity::{Account, ChannelRef, MessageRef, Platform};
+use crate::core::say::Control;
+use crate::ports::{ChatEvent, Inbound, Input};
+
+/// The library's listener.
+pub(super) type Listener = SlackClientSocketModeListener<SlackClientHyperHttpsConnector>;
+
+/// Connections at a time. Slack renews each of them every few hours, and a command typed in the gap of the only one would fail.
+const CONNECTIONS: u32 = 2;
+
+/// Seconds between the first connection and the second, so that Slack does not renew both at once.
+const STAGGER_S: u64 = 1;
+
+/// Seconds between attempts to connect. Slack's own clients begin with 5; with two connections this makes 12 attempts a minute.
+const RECONNECT_S: u64 = 10;
+
+/// How long the word that Stanch is busy may take.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// What a person reads whose input found no place in the queue.
+const BUSY_WORDS: &str = "Stanch is busy and has done nothing about this. Please try again in a moment.";
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// The queue has no place. Slack delivers an event again that is not acknowledged.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue of inputs is full")]
+struct Full;
+
+/// A callback panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("a callback panicked")]
+struct Panicked;
+
+/// Where inputs go, and what tells which of them matter.
+pub(super) struct Inlet {
+    pub(super) events: Sender<ChatEvent>,
+    /// Our own user id.
+    pub(super) bot_user: String,
+    pub(super) emoji: Emoji,
+}
+
+/// Connects, and hands everything over from then on. Connections that end are replaced.
+pub(super) async fn listen(client: Arc<Client>, token: &SlackApiToken, inlet: Inlet) -> Result<Listener, SlackClientError> {
+    let environment = SlackClientEventsListenerEnvironment::new(client).with_error_handler(failed);
+    let config = SlackClientSocketModeConfig::new()
+        .with_max_connections_count(CONNECTIONS)
+        .with_initial_backoff_in_seconds(STAGGER_S)
+        .with_reconnect_timeout_in_seconds(RECONNECT_S);
+    let listener = SlackClientSocketModeListener::new(&config, Arc::new(environment), callbacks(Arc::new(inlet)));
+    listener.listen_for(token).await?;
+    listener.start().await;
+    Ok(listener)
+}
+
+fn callbacks(inlet: Arc<Inlet>) -> SlackSocketModeListenerCallbacks<SlackClientHyperHttpsConnector> {
+    let mut callbacks = SlackSocketModeListenerCallbacks::new();
+    let to = inlet.clone();
+    callbacks.hello_callback = Box::new(move |_, _: Arc<Client>, _: SlackClientEventsUserState| {
+        to.connected();
+        std::future::ready(())
+    });
+    let to = inlet.clone();
+    callbacks.command_callback = Box::new(move |event: SlackCommandEvent, _: Arc<Client>, _: SlackClientEventsUserState| {
+        std::future::ready(guarded(|| Ok(to.command(event))))
+    });
+    let to = inlet.clone();
+    callbacks.interaction_callback = Box::new(move |event: SlackInteractionEvent, client: Arc<Client>, _: SlackClientEventsUserState| {
+        std::future::ready(guarded(|| {
+            if let SlackInteractionEvent::BlockActions(click) = event {
+                to.click(click, client);
+            }
+            Ok(SlackInteractionResponse::Empty)
+        }))
+    });
+    callbacks.push_events_callback = Box::new(move |event: SlackPushEventCallback, _: Arc<Client>, _: SlackClientEventsUserState| {
+        std::future::ready(guarded(|| inlet.event(event)))
+    });
+    callbacks
+}
+
+/// A panic would leave the connection deaf for more than a minute.
+fn guarded<T>(act: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| Err(Panicked.into()))
+}
+
+/// Whatever went wrong on a connection is logged here, and a delivery that was not taken is not acknowledged. The library's errors hold
+/// whole payloads, with tokens and response URLs in them, so none of their own words is used.
+fn failed(error: Failed, _: Arc<Client>, _: SlackClientEventsUserState) -> HttpStatusCode {
+    match error.downcast_ref::<SlackClientError>() {
+        Some(SlackClientError::ProtocolError(error)) => {
+            tracing::warn!(category = ?error.json_error.classify(), "a delivery from Slack could not be read and is left out");
+        }
+        Some(SlackClientError::SocketModeProtocolError(_)) => tracing::info!("a connection to Slack ended"),
+        Some(_) => tracing::warn!("a connection to Slack failed"),
+        None => tracing::warn!(%error, "a delivery from Slack was not taken"),
+    }
+    HttpStatusCode::SERVICE_UNAVAILABLE
+}
+
+impl Inlet {
+    /// The connection is new. This is never left out: reactions that came before are read back because of it.
+    fn connected(&self) {
+        tracing::info!("connected to Slack");
+        if let Err(TrySendError::Full(event)) = self.events.try_send(ChatEvent::Connected) {
+            let events = self.events.clone();
+            tokio::spawn(async move { events.send(event).await });
+        }
+    }
+
+    /// A slash command. The acknowledgement carries the answer if there is no place.
+    fn command(&self, event: SlackCommandEvent) -> SlackCommandEventResponse {
+        let inbound = Inbound {
+            delivery: event.trigger_id.value().clone(),
+            from: account(&event.user_id),
+            channel: channel(&event.channel_id),
+            input: Input::Typed(unescaped(event.text.as_deref().unwrap_or_default())),
+        };
+        let content = SlackMessageContent::new();
+        match self.offer(inbound) {
+            Ok(()) => SlackCommandEventResponse::new(content),
+            Err(Full) => {
+                SlackCommandEventResponse::new(content.with_text(BUSY_WORDS.into())).with_response_type(SlackMessageResponseType::Ephemeral)
+            }
+        }
+    }
+
+    /// A button. Its acknowledgement can carry no answer, so if there is no place, the person is told by the response URL.
+    fn click(&self, event: SlackInteractionBlockActionsEvent, client: Arc<Client>) {
+        let in_container = match event.container {
+            SlackInteractionActionContainer::Message(container) => container.channel_id,
+            SlackInteractionActionContainer::MessageAttachment(_) | SlackInteractionActionContainer::View(_) => None,
+        };
+        let place = event.channel.map(|channel| channel.id).or(in_container);
+        let value = event.actions.into_iter().flatten().next().and_then(|action| action.value);
+        let control = value.as_deref().and_then(Control::from_value);
+        let (Some(user), Some(place), Some(control)) = (event.user, place, control) else {
+            tracing::warn!("a button of Slack was pressed that means nothing");
+            return;
+        };
+        let inbound = Inbound {
+            delivery: event.trigger_id.value().clone(),
+            from: account(&user.id),
+            channel: channel(&place),
+            input: Input::Pressed(control),
+        };
+        if let (Err(Full), Some(response_url)) = (self.offer(inbound), event.response_url) {
+            let words = SlackMessageContent::new().with_text(BUSY_WORDS.into());
+            tokio::spawn(tokio::time::timeout(BUSY, async move {
+                let answer = SlackApiPostWebhookMessageRequest::new(words).with_replace_original(false);
+                if client.respond_to_event(&response_url, &answer).await.is_err() {
+                    tracing::warn!("a person could not be told that Stanch is busy");
+                }
+            }));
+        }
+    }
+
+    /// An event. If there is no place for a reaction, it is not acknowledged, and Slack delivers it again.
+    fn event(&self, push: SlackPushEventCallback) -> Result<(), Failed> {
+        let (user, reaction, item_user, item) = match push.event {
+            SlackEventCallbackBody::ReactionAdded(event) => (event.user, event.reaction, event.item_user, event.item),
+            SlackEventCallbackBody::ReactionRemoved(event) => (event.user, event.reaction, event.item_user, event.item),
+            // The library may name more events at any time; the app subscribes to these two.
+            _ => return Ok(()),
+        };
+        let ours = item_user.is_none_or(|author| *author.value() == self.bot_user);
+        let votes = ours && *user.value() != self.bot_user && self.emoji.votes(reaction.value());
+        let SlackReactionsItem::Message(message) = item else { return Ok(()) };
+        let Some(place) = message.origin.channel.filter(|_| votes) else { return Ok(()) };
+        let place = channel(&place);
+        let inbound = Inbound {
+            delivery: push.event_id.value().clone(),
+            from: account(&user),
+            channel: place.clone(),
+            input: Input::Reacted(MessageRef { channel: place, id: message.origin.ts.value().clone() }),
+        };
+        Ok(self.offer(inbound)?)
+    }
+
+    fn offer(&self, inbound: Inbound) -> Result<(), Full> {
+        self.events.try_send(ChatEvent::Inbound(inbound)).map_err(|_| Full)
+    }
+}
+
+fn account(user: &SlackUserId) -> Account {
+    Account { platform: Platform::Slack, id: user.value().clone() }
+}
+
+fn channel(channel: &SlackChannelId) -> ChannelRef {
+    ChannelRef { platform: Platform::Slack, id: channel.value().clone() }
+}
+
+/// Slack escapes three characters in what people type.
+fn unescaped(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_type_comes_as_they_typed_it() {
+        assert_eq!(unescaped("a &lt;b&gt; &amp;&amp; &amp;lt; c"), "a <b> && &lt; c");
+    }
+
+    /// A callback that panics becomes an error, and the connection lives on.
+    #[test]
+    #[expect(clippy::panic, reason = "the panic is what is tested")]
+    fn panics_end_at_the_callback() {
+        let outcome: Result<(), Failed> = guarded(|| panic!("a bug"));
+        assert_eq!(outcome.map_err(|error| error.to_string()), Err("a callback panicked".to_owned()));
+    }
+}

@@ -1,0 +1,52 @@
+//! The manifest from which the Slack app is made: all that the adapter needs, and nothing more.
+
+use serde_json::{Value, json};
+
+/// What the bot may do, and for what.
+const SCOPES: &[&str] = &[
+    // Posting, editing, whispering.
+    "chat:write",
+    // The slash command.
+    "commands",
+    // Votes.
+    "reactions:read",
+    // Roles by user group.
+    "usergroups:read",
+    // Whether an account is a full, present human member.
+    "users:read",
+];
+
+/// What Slack tells the bot unasked.
+const EVENTS: &[&str] = &["reaction_added", "reaction_removed"];
+
+/// The manifest of the Slack app; `deploy/slack/manifest.json` is this.
+#[must_use]
+pub fn manifest() -> Value {
+    json!({
+        "_metadata": { "major_version": 1, "minor_version": 1 },
+        "display_information": {
+            "name": "Stanch",
+            "description": "Contains security incidents on GKE, with two-person approval and a record.",
+        },
+        "features": {
+            // So that people read what is whispered where they are not in the channel.
+            "app_home": { "home_tab_enabled": false, "messages_tab_enabled": true, "messages_tab_read_only_enabled": true },
+            "bot_user": { "display_name": "stanch", "always_online": true },
+            "slash_commands": [{
+                "command": "/stanch",
+                "description": "Contain a security incident",
+                "usage_hint": "help | quarantine pod NAMESPACE/NAME --dry-run",
+                // People type names of Kubernetes objects, not of users and channels.
+                "should_escape": false,
+            }],
+        },
+        "oauth_config": { "scopes": { "bot": SCOPES } },
+        "settings": {
+            "event_subscriptions": { "bot_events": EVENTS },
+            "interactivity": { "is_enabled": true },
+            "org_deploy_enabled": false,
+            "socket_mode_enabled": true,
+            "token_rotation_enabled": false,
+        },
+    })
+}

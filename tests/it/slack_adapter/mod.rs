@@ -1,0 +1,134 @@
+//! The Slack adapter against the Slack emulator.
+#![cfg(feature = "sandbox")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "test code fails by panicking"
+)]
+
+mod connecting;
+mod inbound;
+mod manifest;
+mod outbound;
+mod people;
+mod rendering;
+
+use std::time::Duration;
+
+use stanch::adapters::slack::{Emoji, Slack, SlackError, SlackSettings};
+use stanch::core::identity::{Account, ChannelRef, MessageRef, Platform};
+use stanch::core::say::{Block, Control, Message};
+use stanch::ports::{Chat as _, ChatError, ChatEvent, Inbound, Input, Votes};
+use stanch::sandbox::slack::{Entry, SlackEmulator, Timing, Workspace};
+use tokio::sync::mpsc::{Receiver, channel};
+
+/// How long a test waits for what must happen. Long enough for a busy machine: nothing waits for it in a test that passes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A workspace with the connected adapter.
+struct Rig {
+    emulator: SlackEmulator,
+    slack: Slack,
+    events: Receiver<ChatEvent>,
+}
+
+/// The sandbox's workspace, with a Slack that redelivers at once and limits nothing.
+fn workspace() -> Workspace {
+    let timing = Timing { retries: vec![Duration::ZERO; 3], ..Timing::default() };
+    Workspace { timing, limits: None, ..Workspace::sandbox() }
+}
+
+fn settings(emulator: &SlackEmulator) -> SlackSettings {
+    SlackSettings {
+        api_url: Some(emulator.api_url()),
+        bot_token: emulator.bot_token().into(),
+        app_token: emulator.app_token().into(),
+        team_id: Some("T0SANDBOX".into()),
+        emoji: Emoji::default(),
+    }
+}
+
+impl Rig {
+    async fn start() -> Self {
+        Self::of(&workspace(), 100).await
+    }
+
+    /// With both connections up, and what they say about it taken.
+    async fn of(workspace: &Workspace, queue: usize) -> Self {
+        // Another test may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let emulator = SlackEmulator::start(workspace).await.expect("a loopback port");
+        let (sender, events) = channel(queue);
+        let slack = Slack::connect(settings(&emulator), sender).await.expect("a connection");
+        let mut rig = Self { emulator, slack, events };
+        rig.connected().await;
+        rig
+    }
+
+    /// Waits until both connections are up, and takes what is said about them.
+    async fn connected(&mut self) {
+        for _ in 0..2 {
+            assert_eq!(self.event().await, ChatEvent::Connected);
+        }
+        self.emulator.wait_until(|view| view.connections() == 2, PATIENCE).await.expect("two connections");
+    }
+
+    async fn event(&mut self) -> ChatEvent {
+        tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("a connection")
+    }
+
+    async fn inbound(&mut self) -> Inbound {
+        match self.event().await {
+            ChatEvent::Inbound(inbound) => inbound,
+            ChatEvent::Connected => panic!("an unexpected connection"),
+        }
+    }
+
+    /// Posts a text to the channel for incidents.
+    async fn say(&self, words: &str) -> MessageRef {
+        self.slack.post(&incidents(), None, &text(words)).await.expect("a message")
+    }
+
+    /// The only message of a channel that has this id.
+    fn entry(&self, message: &MessageRef) -> Entry {
+        let found = self.emulator.channel_transcript(&message.channel.id).into_iter().find(|entry| entry.ts == message.id);
+        found.expect("the message")
+    }
+
+    /// What is to be read in a channel, and by whom.
+    fn read(&self, channel: &str) -> Vec<(String, Option<String>)> {
+        let entries = self.emulator.channel_transcript(channel).into_iter();
+        entries.map(|entry| (entry.visible_text(), entry.only_for)).collect()
+    }
+
+    /// Ends everything, and asserts that nothing is left over and that nothing went wrong unseen.
+    async fn finish(mut self) {
+        self.emulator.wait_until(|view| view.unfinished_events() == 0, PATIENCE).await.expect("all events to be finished");
+        assert_eq!(self.events.try_recv().ok(), None, "an event is left over");
+        assert_eq!(self.emulator.violations(), Vec::<String>::new());
+        assert_eq!(self.emulator.pending_mishaps(), vec![]);
+        assert_eq!(self.emulator.wire().pending_faults().len(), 0);
+        self.slack.shutdown().await;
+        self.emulator.wait_until(|view| view.connections() == 0, PATIENCE).await.expect("no connection");
+        self.emulator.stop().await;
+    }
+}
+
+fn account(id: &str) -> Account {
+    Account { platform: Platform::Slack, id: id.into() }
+}
+
+fn place(id: &str) -> ChannelRef {
+    ChannelRef { platform: Platform::Slack, id: id.into() }
+}
+
+fn incidents() -> ChannelRef {
+    place("C0INCIDENTS")
+}
+
+fn text(words: &str) -> Message {
+    Message { blocks: vec![Block::Text(words.into())], ..Message::default() }
+}
