@@ -3,5 +3,6 @@
 pub mod audit;
 pub mod deliveries;
 pub mod evidence;
+pub mod kubernetes;
 pub mod slack;
 pub mod system;
