@@ -91,7 +91,7 @@ fn compute() -> ComputeFacts {
     }
 }
 
-fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     let suspect = pod("shop", "cart-7d4b9c6f5-x2x9q", Some("ReplicaSet"));
     let search = PodFacts { empty_dirs: vec!["cache".into()], ..pod("shop", "search-5b8d7f9c44-k6m2p", Some("ReplicaSet")) };
     let checkout = pod("shop", "checkout-66c9d8b7f5-q4w7e", Some("ReplicaSet"));
@@ -154,7 +154,7 @@ fn context(line: &str, form: Form) -> (Does, Context) {
     (parsed.definition.does, context)
 }
 
-fn plan(line: &str, form: Form, facts: &Facts) -> Result<Plan, Refusal> {
+pub(crate) fn plan(line: &str, form: Form, facts: &Facts) -> Result<Plan, Refusal> {
     let (does, context) = context(line, form);
     let Does::Mitigate(planner) = does else { panic!("`{line}` makes no plan") };
     check::checked(planner(facts, &context)?)
@@ -184,7 +184,7 @@ fn text(plan: &Plan) -> String {
     text
 }
 
-const SUSPECT: &str = "pod shop/cart-7d4b9c6f5-x2x9q";
+pub(crate) const SUSPECT: &str = "pod shop/cart-7d4b9c6f5-x2x9q";
 
 #[test]
 fn quarantine_is_the_sequence_of_the_design() {

@@ -212,11 +212,34 @@ fn unescaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+
     use super::*;
 
     #[test]
     fn what_people_type_comes_as_they_typed_it() {
         assert_eq!(unescaped("a &lt;b&gt; &amp;&amp; &amp;lt; c"), "a <b> && &lt; c");
+    }
+
+    /// Goal: a reaction that finds no place is not acknowledged, so that Slack delivers it again; one that does not matter is. Method:
+    /// a queue of one that is full, and events as Slack sends them.
+    #[test]
+    fn reactions_without_a_place() {
+        let (events, _taken) = tokio::sync::mpsc::channel(1);
+        events.try_send(ChatEvent::Connected).unwrap();
+        let inlet = Inlet { events, bot_user: "U0STANCH".into(), emoji: Emoji::default() };
+        let outcome = |user: &str, reaction: &str| {
+            let item = serde_json::json!({ "type": "message", "channel": "C1", "ts": "1.000001" });
+            let event = serde_json::json!({
+                "type": "reaction_added", "user": user, "reaction": reaction, "item_user": "U0STANCH", "item": item, "event_ts": "2.000001",
+            });
+            let push = serde_json::json!({
+                "team_id": "T1", "api_app_id": "A1", "event": event, "event_id": "Ev1", "event_time": 1_700_000_000,
+            });
+            inlet.event(serde_json::from_value(push).unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(outcome("U1", "x"), Err("the queue of inputs is full".to_owned()));
+        assert_eq!([outcome("U1", "eyes"), outcome("U0STANCH", "x")], [Ok(()), Ok(())]);
     }
 
     /// A callback that panics becomes an error, and the connection lives on.
