@@ -29,6 +29,12 @@ const FINE: usize = 500;
 /// Characters of the text for notifications and screen readers. Slack refuses more than 4,000 in an update.
 const TEXT: usize = 3_000;
 
+/// Characters that parts may take which stay whole. Real messages need a third of it; whatever exceeds it is cut like the rest.
+const WHOLE: usize = 3_000;
+
+/// Buttons in a block, as Slack limits them.
+const BUTTONS: usize = 25;
+
 /// People and groups that one message calls.
 const MENTIONS: usize = 20;
 
@@ -67,7 +73,8 @@ enum Part {
 /// parts are cut where everybody can see it.
 #[must_use]
 pub fn rendered(message: &Message, emoji: &Emoji) -> Rendered {
-    let parts: Vec<Part> = message.blocks.iter().filter_map(|block| part(block, emoji)).collect();
+    let mut whole = WHOLE;
+    let parts: Vec<Part> = message.blocks.iter().filter_map(|block| part(block, emoji, &mut whole)).collect();
     let below: Vec<Value> = mentions(message).into_iter().chain(buttons(&message.controls)).collect();
     let fixed = parts.iter().map(|part| match part {
         Part::Fixed(block) => text_cost(block),
@@ -108,17 +115,22 @@ fn within(mut blocks: Vec<(bool, Value)>, most: usize) -> Vec<Value> {
 
 // === blocks ===
 
-fn part(block: &Block, emoji: &Emoji) -> Option<Part> {
+/// The part that a block becomes; `whole` is the room that is left for parts that stay whole.
+fn part(block: &Block, emoji: &Emoji, whole: &mut usize) -> Option<Part> {
     let plain = |words: &str| Line { mark: None, label: None, words: clean(words) };
     let flexible = |setting, title, lines: Vec<Line>| {
         let lines: Vec<Line> = lines.into_iter().flat_map(Line::broken).collect();
         (!lines.is_empty()).then_some(Part::Flexible { setting, title, lines })
     };
+    let mut fixed = |words: &str, most, block: fn(&str) -> Value| {
+        let words = cut::short(&clean(words), most);
+        let Some(left) = whole.checked_sub(cut::cost(&words)) else { return flexible(Setting::Lines, None, vec![plain(&words)]) };
+        *whole = left;
+        (!words.is_empty()).then(|| Part::Fixed(block(&words)))
+    };
     match block {
-        Block::Heading(words) => {
-            let words = cut::short(&clean(words), HEADING);
-            (!words.is_empty()).then(|| Part::Fixed(json!({ "type": "header", "text": plain_text(&words) })))
-        }
+        Block::Heading(words) => fixed(words, HEADING, |words| json!({ "type": "header", "text": plain_text(words) })),
+        Block::Fine(words) => fixed(words, FINE, context),
         Block::Text(words) => flexible(Setting::Lines, None, words.lines().map(plain).collect()),
         Block::List { title, items } => flexible(Setting::Bullets, Some(title), items.iter().map(|item| plain(item)).collect()),
         Block::Steps(steps) => {
@@ -131,10 +143,6 @@ fn part(block: &Block, emoji: &Emoji) -> Option<Part> {
         }
         Block::Code(code) => flexible(Setting::Code, None, code.lines().map(plain).collect()),
         Block::Voting => Some(Part::Fixed(voting(emoji))),
-        Block::Fine(words) => {
-            let words = cut::short(&clean(words), FINE);
-            (!words.is_empty()).then(|| Part::Fixed(context(&words)))
-        }
     }
 }
 
@@ -252,20 +260,24 @@ fn mentions(message: &Message) -> Option<Value> {
 }
 
 fn buttons(controls: &[Control]) -> Option<Value> {
-    let button = |control: &Control| {
-        let (action_id, style) = match control {
+    let button = |(index, control): (usize, &Control)| {
+        let (verb, style) = match control {
             Control::Approve(..) => ("approve", Some("primary")),
             Control::Decline(_) => ("decline", Some("danger")),
             Control::Halt(_) => ("halt", Some("danger")),
             Control::Resubmit(_) => ("resubmit", None),
         };
+        // An action id may stand once in a block. What the button does is in its value.
+        let twins = controls.iter().take(index).filter(|earlier| earlier.label() == control.label()).count();
+        let action_id = if twins == 0 { verb.to_owned() } else { format!("{verb}-{}", twins + 1) };
         let mut button = json!({ "type": "button", "action_id": action_id, "text": plain_text(control.label()), "value": control.value() });
         if let (Some(style), Value::Object(fields)) = (style, &mut button) {
             fields.insert("style".into(), json!(style));
         }
         button
     };
-    (!controls.is_empty()).then(|| json!({ "type": "actions", "elements": controls.iter().map(button).collect::<Vec<_>>() }))
+    let buttons: Vec<Value> = controls.iter().enumerate().take(BUTTONS).map(button).collect();
+    (!buttons.is_empty()).then(|| json!({ "type": "actions", "elements": buttons }))
 }
 
 // === elements ===
