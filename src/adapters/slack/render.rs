@@ -220,7 +220,8 @@ impl Setting {
     fn set(self, lines: &[&Line]) -> Option<Value> {
         let joined = || -> Vec<Value> {
             let last = lines.len().saturating_sub(1);
-            lines.iter().enumerate().flat_map(|(index, line)| line.elements(if index == last { "" } else { "\n" })).collect()
+            let ends = |index| if index == last { "" } else { "\n" };
+            merged(lines.iter().enumerate().flat_map(|(index, line)| line.elements(ends(index))).collect())
         };
         let some = |elements: Vec<Value>, wrap: fn(Vec<Value>) -> Value| (!elements.is_empty()).then(|| wrap(elements));
         match self {
@@ -290,6 +291,22 @@ fn text_element(words: &str) -> Value {
     json!({ "type": "text", "text": escaped(words) })
 }
 
+/// Plain texts that follow each other as one.
+fn merged(elements: Vec<Value>) -> Vec<Value> {
+    let mut merged: Vec<Value> = Vec::new();
+    for element in elements {
+        let plain = |element: &Value| {
+            element.get("style").is_none().then(|| element.get("text").and_then(Value::as_str).map(str::to_owned)).flatten()
+        };
+        let joined = merged.last().and_then(plain).zip(plain(&element)).map(|(first, second)| first + &second);
+        match (joined, merged.last_mut()) {
+            (Some(text), Some(last)) => *last = json!({ "type": "text", "text": text }),
+            _ => merged.push(element),
+        }
+    }
+    merged
+}
+
 fn bold(words: &str) -> Value {
     json!({ "type": "text", "text": escaped(words), "style": { "bold": true } })
 }
@@ -333,6 +350,25 @@ fn clean(words: &str) -> String {
     words.chars().map(shown).collect()
 }
 
+/// Slack formats this text and nothing else of a message, so what could format becomes a character that looks alike.
+fn unformatted(words: &str) -> String {
+    let mut previous = ' ';
+    let mut rest = words.chars().peekable();
+    let mut shown = String::with_capacity(words.len());
+    while let Some(character) = rest.next() {
+        let inside_a_word = previous.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
+        shown.push(match character {
+            '*' => '∗',
+            '~' => '∼',
+            '`' => 'ˋ',
+            '_' if !inside_a_word => '＿',
+            character => character,
+        });
+        previous = character;
+    }
+    shown
+}
+
 /// The words alone.
 fn fallback(message: &Message) -> String {
     let mut lines: Vec<String> = Vec::new();
@@ -351,20 +387,20 @@ fn fallback(message: &Message) -> String {
     let whole = lines.join("\n");
     match whole.trim().is_empty() {
         true => "(no words)".into(),
-        false => escaped(&cut::short(&whole, TEXT)),
+        false => escaped(&cut::short(&unformatted(&whole), TEXT)),
     }
 }
 
 /// Characters of all texts in a block.
 fn text_cost(block: &Value) -> usize {
     match block {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| match value {
-                Value::String(text) if name == "text" => text.chars().count(),
-                value => text_cost(value),
-            })
-            .sum(),
+        Value::Object(fields) => {
+            let cost = |(name, value): (&String, &Value)| match value.as_str().filter(|_| name == "text") {
+                Some(text) => text.chars().count(),
+                None => text_cost(value),
+            };
+            fields.iter().map(cost).sum()
+        }
         Value::Array(values) => values.iter().map(text_cost).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }

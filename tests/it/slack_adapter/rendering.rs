@@ -189,7 +189,7 @@ async fn empty_parts() {
     ];
     let message = Message { blocks: empty, ..Message::default() };
     let read = posted(&[message, Message::default()]).await;
-    assert_eq!(read.iter().map(Entry::visible_text).collect::<Vec<_>>(), ["Details\none\n:white_check_mark: \nlabel: ", "(no words)"]);
+    assert_eq!(read.iter().map(Entry::visible_text).collect::<Vec<_>>(), ["Details\n• one\n:white_check_mark: \nlabel: ", "(no words)"]);
 }
 
 // === what Stanch really says ===
