@@ -154,7 +154,7 @@ fn context(line: &str, form: Form) -> (Does, Context) {
     (parsed.definition.does, context)
 }
 
-fn plan(line: &str, form: Form, facts: &Facts) -> Result<Plan, Refusal> {
+pub(crate) fn plan(line: &str, form: Form, facts: &Facts) -> Result<Plan, Refusal> {
     let (does, context) = context(line, form);
     let Does::Mitigate(planner) = does else { panic!("`{line}` makes no plan") };
     check::checked(planner(facts, &context)?)
@@ -184,7 +184,7 @@ fn text(plan: &Plan) -> String {
     text
 }
 
-const SUSPECT: &str = "pod shop/cart-7d4b9c6f5-x2x9q";
+pub(crate) const SUSPECT: &str = "pod shop/cart-7d4b9c6f5-x2x9q";
 
 #[test]
 fn quarantine_is_the_sequence_of_the_design() {

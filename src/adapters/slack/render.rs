@@ -29,6 +29,12 @@ const FINE: usize = 500;
 /// Characters of the text for notifications and screen readers. Slack refuses more than 4,000 in an update.
 const TEXT: usize = 3_000;
 
+/// Characters that parts may take which stay whole. Real messages need a third of it; whatever exceeds it is cut like the rest.
+const WHOLE: usize = 3_000;
+
+/// Buttons in a block, as Slack limits them.
+const BUTTONS: usize = 25;
+
 /// People and groups that one message calls.
 const MENTIONS: usize = 20;
 
@@ -67,7 +73,8 @@ enum Part {
 /// parts are cut where everybody can see it.
 #[must_use]
 pub fn rendered(message: &Message, emoji: &Emoji) -> Rendered {
-    let parts: Vec<Part> = message.blocks.iter().filter_map(|block| part(block, emoji)).collect();
+    let mut whole = WHOLE;
+    let parts: Vec<Part> = message.blocks.iter().filter_map(|block| part(block, emoji, &mut whole)).collect();
     let below: Vec<Value> = mentions(message).into_iter().chain(buttons(&message.controls)).collect();
     let fixed = parts.iter().map(|part| match part {
         Part::Fixed(block) => text_cost(block),
@@ -108,17 +115,22 @@ fn within(mut blocks: Vec<(bool, Value)>, most: usize) -> Vec<Value> {
 
 // === blocks ===
 
-fn part(block: &Block, emoji: &Emoji) -> Option<Part> {
+/// The part that a block becomes; `whole` is the room that is left for parts that stay whole.
+fn part(block: &Block, emoji: &Emoji, whole: &mut usize) -> Option<Part> {
     let plain = |words: &str| Line { mark: None, label: None, words: clean(words) };
     let flexible = |setting, title, lines: Vec<Line>| {
         let lines: Vec<Line> = lines.into_iter().flat_map(Line::broken).collect();
         (!lines.is_empty()).then_some(Part::Flexible { setting, title, lines })
     };
+    let mut fixed = |words: &str, most, block: fn(&str) -> Value| {
+        let words = cut::short(&clean(words), most);
+        let Some(left) = whole.checked_sub(cut::cost(&words)) else { return flexible(Setting::Lines, None, vec![plain(&words)]) };
+        *whole = left;
+        (!words.is_empty()).then(|| Part::Fixed(block(&words)))
+    };
     match block {
-        Block::Heading(words) => {
-            let words = cut::short(&clean(words), HEADING);
-            (!words.is_empty()).then(|| Part::Fixed(json!({ "type": "header", "text": plain_text(&words) })))
-        }
+        Block::Heading(words) => fixed(words, HEADING, |words| json!({ "type": "header", "text": plain_text(words) })),
+        Block::Fine(words) => fixed(words, FINE, context),
         Block::Text(words) => flexible(Setting::Lines, None, words.lines().map(plain).collect()),
         Block::List { title, items } => flexible(Setting::Bullets, Some(title), items.iter().map(|item| plain(item)).collect()),
         Block::Steps(steps) => {
@@ -131,10 +143,6 @@ fn part(block: &Block, emoji: &Emoji) -> Option<Part> {
         }
         Block::Code(code) => flexible(Setting::Code, None, code.lines().map(plain).collect()),
         Block::Voting => Some(Part::Fixed(voting(emoji))),
-        Block::Fine(words) => {
-            let words = cut::short(&clean(words), FINE);
-            (!words.is_empty()).then(|| Part::Fixed(context(&words)))
-        }
     }
 }
 
@@ -212,7 +220,8 @@ impl Setting {
     fn set(self, lines: &[&Line]) -> Option<Value> {
         let joined = || -> Vec<Value> {
             let last = lines.len().saturating_sub(1);
-            lines.iter().enumerate().flat_map(|(index, line)| line.elements(if index == last { "" } else { "\n" })).collect()
+            let ends = |index| if index == last { "" } else { "\n" };
+            merged(lines.iter().enumerate().flat_map(|(index, line)| line.elements(ends(index))).collect())
         };
         let some = |elements: Vec<Value>, wrap: fn(Vec<Value>) -> Value| (!elements.is_empty()).then(|| wrap(elements));
         match self {
@@ -252,20 +261,24 @@ fn mentions(message: &Message) -> Option<Value> {
 }
 
 fn buttons(controls: &[Control]) -> Option<Value> {
-    let button = |control: &Control| {
-        let (action_id, style) = match control {
+    let button = |(index, control): (usize, &Control)| {
+        let (verb, style) = match control {
             Control::Approve(..) => ("approve", Some("primary")),
             Control::Decline(_) => ("decline", Some("danger")),
             Control::Halt(_) => ("halt", Some("danger")),
             Control::Resubmit(_) => ("resubmit", None),
         };
+        // An action id may stand once in a block. What the button does is in its value.
+        let twins = controls.iter().take(index).filter(|earlier| earlier.label() == control.label()).count();
+        let action_id = if twins == 0 { verb.to_owned() } else { format!("{verb}-{}", twins + 1) };
         let mut button = json!({ "type": "button", "action_id": action_id, "text": plain_text(control.label()), "value": control.value() });
         if let (Some(style), Value::Object(fields)) = (style, &mut button) {
             fields.insert("style".into(), json!(style));
         }
         button
     };
-    (!controls.is_empty()).then(|| json!({ "type": "actions", "elements": controls.iter().map(button).collect::<Vec<_>>() }))
+    let buttons: Vec<Value> = controls.iter().enumerate().take(BUTTONS).map(button).collect();
+    (!buttons.is_empty()).then(|| json!({ "type": "actions", "elements": buttons }))
 }
 
 // === elements ===
@@ -276,6 +289,22 @@ fn section(elements: Vec<Value>) -> Value {
 
 fn text_element(words: &str) -> Value {
     json!({ "type": "text", "text": escaped(words) })
+}
+
+/// Plain texts that follow each other as one.
+fn merged(elements: Vec<Value>) -> Vec<Value> {
+    let mut merged: Vec<Value> = Vec::new();
+    for element in elements {
+        let plain = |element: &Value| {
+            element.get("style").is_none().then(|| element.get("text").and_then(Value::as_str).map(str::to_owned)).flatten()
+        };
+        let joined = merged.last().and_then(plain).zip(plain(&element)).map(|(first, second)| first + &second);
+        match (joined, merged.last_mut()) {
+            (Some(text), Some(last)) => *last = json!({ "type": "text", "text": text }),
+            _ => merged.push(element),
+        }
+    }
+    merged
 }
 
 fn bold(words: &str) -> Value {
@@ -321,6 +350,25 @@ fn clean(words: &str) -> String {
     words.chars().map(shown).collect()
 }
 
+/// Slack formats this text and nothing else of a message, so what could format becomes a character that looks alike.
+fn unformatted(words: &str) -> String {
+    let mut previous = ' ';
+    let mut rest = words.chars().peekable();
+    let mut shown = String::with_capacity(words.len());
+    while let Some(character) = rest.next() {
+        let inside_a_word = previous.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
+        shown.push(match character {
+            '*' => '∗',
+            '~' => '∼',
+            '`' => 'ˋ',
+            '_' if !inside_a_word => '＿',
+            character => character,
+        });
+        previous = character;
+    }
+    shown
+}
+
 /// The words alone.
 fn fallback(message: &Message) -> String {
     let mut lines: Vec<String> = Vec::new();
@@ -339,20 +387,20 @@ fn fallback(message: &Message) -> String {
     let whole = lines.join("\n");
     match whole.trim().is_empty() {
         true => "(no words)".into(),
-        false => escaped(&cut::short(&whole, TEXT)),
+        false => escaped(&cut::short(&unformatted(&whole), TEXT)),
     }
 }
 
 /// Characters of all texts in a block.
 fn text_cost(block: &Value) -> usize {
     match block {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| match value {
-                Value::String(text) if name == "text" => text.chars().count(),
-                value => text_cost(value),
-            })
-            .sum(),
+        Value::Object(fields) => {
+            let cost = |(name, value): (&String, &Value)| match value.as_str().filter(|_| name == "text") {
+                Some(text) => text.chars().count(),
+                None => text_cost(value),
+            };
+            fields.iter().map(cost).sum()
+        }
         Value::Array(values) => values.iter().map(text_cost).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }

@@ -200,6 +200,10 @@ impl Entry {
                     if RICH_LINES.contains(&kind) {
                         return lines.push(rich_line(value));
                     }
+                    if kind == "rich_text_list" {
+                        let items = fields.get("elements").and_then(Value::as_array).into_iter().flatten();
+                        return lines.extend(items.map(|item| format!("• {}", rich_line(item))));
+                    }
                     if let Some(text) = fields.get("text").and_then(Value::as_str) {
                         lines.push(text.to_owned());
                     }

@@ -147,3 +147,17 @@ async fn nothing_prints_a_token() {
     assert!(!printed.contains(&rig.emulator.bot_token()) && !printed.contains(&rig.emulator.app_token()), "{printed}");
     rig.finish().await;
 }
+
+/// Goal: after a shutdown nobody listens. Method: a command over each connection, so that the library has both in its loop; one that it
+/// has only just made would stay open until something comes over it.
+#[tokio::test]
+async fn shutting_down() {
+    let mut rig = Rig::start().await;
+    for _ in 0..2 {
+        rig.emulator.type_command("U0RESPONDER", "C0INCIDENTS", "/stanch help").await.unwrap();
+        rig.inbound().await;
+    }
+    rig.slack.shutdown().await;
+    rig.emulator.wait_until(|view| view.connections() == 0, PATIENCE).await.expect("no connection");
+    rig.finish().await;
+}
