@@ -6,6 +6,7 @@ mod compute_emulator;
 mod config;
 mod control_plane;
 mod core;
+mod kubernetes_adapter;
 mod kubernetes_emulator;
 mod plans;
 mod slack_adapter;

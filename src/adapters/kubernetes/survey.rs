@@ -19,7 +19,10 @@ pub(super) async fn survey(session: &mut Session, target: &TargetName) -> Result
             (host(&pod)?, Some(pod))
         }
     };
-    let node = session.get(&format!("/api/v1/nodes/{node_name}")).await.map_err(|fault| missing(fault, || format!("there is no node `{node_name}`")))?;
+    let node = session
+        .get(&format!("/api/v1/nodes/{node_name}"))
+        .await
+        .map_err(|fault| missing(fault, || format!("there is no node `{node_name}`")))?;
     let pods = pods_on(session, &node_name).await.map_err(Fault::into_survey)?;
     let mut facts: Vec<PodFacts> = pods.iter().map(pod_facts).collect::<Result<_, _>>()?;
     facts.sort_by(|a, b| a.pod.cmp(&b.pod));

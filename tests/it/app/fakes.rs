@@ -1,5 +1,5 @@
 //! The ports in memory: a log that can die, a world that counts what was done to it, a chat that remembers.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "test code fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,120 @@
+//! What holds on every cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::Client;
+use stanch::core::step::{Observation, Outcome};
+use stanch::sandbox::world::World;
+use stanch_commands::action::KubernetesAction;
+
+use super::{NODE, Subject, emulator};
+use crate::control_plane::ControlPlane;
+
+#[tokio::test]
+async fn the_contract_holds_on_the_emulator() {
+    let (emulator, client) = emulator().await;
+    contract(client, NODE).await;
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn the_contract_holds_on_a_real_control_plane() {
+    let Some(plane) = ControlPlane::start_with(&World::compromised(), &[]) else { return };
+    contract(plane.client(plane.context()).await, plane.node(NODE)).await;
+}
+
+/// The Kubernetes side of a quarantine, step by step, each once and once more.
+async fn contract(client: Client, node_name: &str) {
+    let suspect_name = name_of_suspect(&client, node_name).await;
+    let subject = Subject::of(client.clone(), &format!("pod shop/{suspect_name}")).await;
+    surveys(&subject, node_name);
+    let node = subject.facts.node.node.clone();
+    let suspect = subject.facts.suspect.clone().unwrap();
+    let pod = suspect.pod.clone();
+
+    let saved = subject.succeeds(&KubernetesAction::CapturePriorState { node: node.clone(), suspects: vec![pod.clone()] }).await;
+    let prior = saved.prior.unwrap();
+    assert_eq!(prior.pointer("/unschedulable"), Some(&serde_json::json!(false)));
+    assert_eq!(prior.pointer("/suspects/0/labels/app"), Some(&serde_json::json!("cart")));
+
+    evidence(&subject).await;
+
+    let labels = BTreeMap::from([("quarantine".to_owned(), "true".to_owned()), ("stanch.dev/quarantine".into(), pod.uid.to_string())]);
+    let remove: BTreeSet<String> = BTreeSet::from(["app".into(), "pod-template-hash".into()]);
+    for action in [
+        KubernetesAction::Cordon(node.clone()),
+        KubernetesAction::DisableScaleDown(node.clone()),
+        KubernetesAction::KeepWhileUnreachable(pod.clone()),
+        KubernetesAction::DenyPodTraffic(pod.clone()),
+        KubernetesAction::LabelPod { pod: pod.clone(), set: labels.clone(), remove },
+        KubernetesAction::ExcludeFromLoadBalancers(node.clone()),
+    ] {
+        assert_eq!(subject.observe(&action).await, Observation::NotInPlace, "{action:?}");
+        let performed = subject.perform(&action).await;
+        let Outcome::Succeeded(receipt) = &performed.outcome else { panic!("{action:?}: {performed:?}") };
+        assert!(!receipt.already_so && !receipt.summary.is_empty(), "{receipt:?}");
+        assert!(performed.calls.iter().any(|call| !call.method.starts_with("GET") && call.status.is_some()), "{:?}", performed.calls);
+        let Observation::InPlace(_) = subject.observe(&action).await else { panic!("{action:?} is not observed") };
+        let again = subject.perform(&action).await;
+        let Outcome::Succeeded(receipt) = again.outcome else { panic!("{action:?}: {:?}", again.outcome) };
+        assert!(receipt.already_so, "{action:?}");
+        assert!(again.calls.iter().all(|call| call.method.starts_with("GET")), "{:?}", again.calls);
+    }
+    drains_and_verifies(&subject, &labels).await;
+
+    let uncordon = KubernetesAction::Uncordon(node);
+    assert!(!subject.succeeds(&uncordon).await.already_so);
+    assert!(subject.succeeds(&uncordon).await.already_so);
+}
+
+/// On a cluster of somebody else the suspect's pod has a name of its own.
+async fn name_of_suspect(client: &Client, node: &str) -> String {
+    let pods: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::namespaced(client.clone(), "shop");
+    let list = kube::api::ListParams::default().labels("app=cart").fields(&format!("spec.nodeName={node}"));
+    pods.list(&list).await.unwrap().items.into_iter().next().unwrap().metadata.name.unwrap()
+}
+
+fn surveys(subject: &Subject, node_name: &str) {
+    let facts = &subject.facts;
+    let suspect = facts.suspect.as_ref().unwrap();
+    assert_eq!(facts.node.node.name.as_str(), node_name);
+    assert!(facts.node.ready && !facts.node.unschedulable && !facts.node.autopilot);
+    assert_eq!(suspect.owner.as_ref().unwrap().kind, "ReplicaSet");
+    assert!(suspect.owner_selector.contains("app"), "{:?}", suspect.owner_selector);
+    assert!(suspect.deleted_when_unreachable);
+    assert_eq!(facts.services.keys().collect::<Vec<_>>(), ["shop/cart"]);
+    assert_eq!(facts.other_schedulable_nodes, 2);
+    let owners: BTreeSet<&str> = facts.pods.iter().map(|pod| pod.owner.as_ref().map_or("none", |owner| owner.kind.as_str())).collect();
+    assert!(owners.is_superset(&["DaemonSet", "ReplicaSet", "StatefulSet", "none"].into()), "{owners:?}");
+    let search = facts.pods.iter().find(|pod| pod.labels.get("app").is_some_and(|app| app == "search")).unwrap();
+    assert_eq!(search.empty_dirs.len(), 1);
+    let budget = facts.budgets.iter().find(|budget| budget.name == "checkout").unwrap();
+    assert_eq!((budget.disruptions_allowed, budget.covers.len()), (1, 1));
+}
+
+async fn evidence(subject: &Subject) {
+    let suspects = vec![subject.facts.suspect.as_ref().unwrap().pod.clone()];
+    let collect = KubernetesAction::CollectEvidence { node: subject.facts.node.node.clone(), suspects };
+    let performed = subject.perform(&collect).await;
+    let Outcome::Succeeded(receipt) = &performed.outcome else { panic!("{performed:?}") };
+    let paths: Vec<&str> = performed.artefacts.iter().map(|file| file.path.as_str()).collect();
+    for ending in ["node.json", "/pod.json", "/events.json", "/service-account.json", "/secret-names.json", "/network-policies.json"] {
+        assert!(paths.iter().any(|path| path.ends_with(ending)), "{ending} is not among {paths:?}; missing: {:?}", receipt.details);
+    }
+    assert!(paths.iter().any(|path| path.contains("/owners/deployment-")), "{paths:?}");
+    assert!(performed.calls.iter().all(|call| call.method.starts_with("GET")), "evidence only reads");
+}
+
+async fn drains_and_verifies(subject: &Subject, labels: &BTreeMap<String, String>) {
+    let suspect = subject.facts.suspect.as_ref().unwrap().pod.clone();
+    let drain = subject.drain(90);
+    let expected = drain.expected.len();
+    let action = KubernetesAction::Drain(drain);
+    assert_eq!(subject.observe(&action).await, Observation::NotInPlace);
+    let receipt = subject.succeeds(&action).await;
+    assert_eq!(receipt.details.iter().filter(|line| line.starts_with("evicted ")).count(), expected, "{receipt:?}");
+    assert!(subject.succeeds(&action).await.already_so);
+    let verify = KubernetesAction::VerifyNode { node: subject.facts.node.node.clone(), suspects: vec![(suspect, labels.clone())] };
+    let receipt = subject.succeeds(&verify).await;
+    assert_eq!(receipt.details, Vec::<String>::new(), "{}", receipt.summary);
+}
