@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use stanch::adapters::audit::{AuditError, AuditLog, ENTRY_LIMIT_BYTES, Opened, Tree};
+use stanch::adapters::audit::{AuditError, ENTRY_LIMIT_BYTES, Log, Opened, Tree};
 use tempfile::TempDir;
 
 const ORIGIN: &str = "stanch.test/log";
@@ -20,8 +20,8 @@ fn entries(range: std::ops::Range<usize>) -> Vec<Vec<u8>> {
     range.map(entry).collect()
 }
 
-fn open(folder: &Path) -> Result<(AuditLog, Opened), AuditError> {
-    AuditLog::open(folder, ORIGIN)
+fn open(folder: &Path) -> Result<(Log, Opened), AuditError> {
+    Log::open(folder, ORIGIN)
 }
 
 fn copy(from: &Path) -> TempDir {
@@ -232,7 +232,7 @@ fn one_log_has_one_writer_and_a_private_key() {
 #[test]
 fn a_log_of_another_name_or_key_is_refused() {
     let folder = signed_log();
-    assert!(matches!(AuditLog::open(folder.path(), "another.test/log"), Err(AuditError::BadCheckpoint { .. })));
+    assert!(matches!(Log::open(folder.path(), "another.test/log"), Err(AuditError::BadCheckpoint { .. })));
     fs::remove_file(folder.path().join("signing-key")).unwrap();
     assert!(matches!(open(folder.path()), Err(AuditError::BadCheckpoint { .. })), "a new key did not sign this checkpoint");
 }

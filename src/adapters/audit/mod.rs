@@ -1,13 +1,14 @@
 //! The audit log: append-only, durable before it answers, in C2SP `tlog-tiles` layout with signed checkpoints.
 //!
 //! Files in the log's folder: `checkpoint`, `tile/…` and `tile/entries/…` as the specification says; `journal` with the entries that are not
-//! yet in a full bundle; `signing-key` (PKCS#8 DER, mode 0600), `verifier-key`, `lock`.
+//! yet in a full bundle; `signing-key` (PKCS#8 DER, mode 0600), `verifier-key`, `lock`; `reserve`, space that is given up when the disk is full.
 
 mod checkpoint;
 mod error;
 mod files;
 mod journal;
 mod merkle;
+mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use error::AuditError;
 use journal::Journal;
 use merkle::FullTile;
 pub use merkle::{Hash, TILE_WIDTH, Tree};
+pub use writer::AuditWriter;
 
 /// Longest entry in bytes: a bundle stores lengths in 16 bits.
 pub const ENTRY_LIMIT_BYTES: usize = 65_535;
@@ -34,7 +36,7 @@ pub const ENTRY_LIMIT_BYTES: usize = 65_535;
 /// # Caveats
 /// Calls block: keep the log on a thread of its own.
 #[derive(Debug)]
-pub struct AuditLog {
+pub struct Log {
     folder: PathBuf,
     origin: String,
     key: SigningKey,
@@ -55,7 +57,7 @@ pub struct Opened {
     pub torn_bytes: u64,
 }
 
-impl AuditLog {
+impl Log {
     /// Opens or creates the log in `folder`, reads every entry and checks it against the last signed checkpoint.
     ///
     /// # Errors
