@@ -1,3 +1,5 @@
 //! Implementations of the ports. They never import each other.
 
 pub mod audit;
+pub mod evidence;
+pub mod system;
