@@ -1,5 +1,6 @@
 //! Implementations of the ports. They never import each other.
 
 pub mod audit;
+pub mod deliveries;
 pub mod evidence;
 pub mod system;
