@@ -3,6 +3,7 @@
 //! Start with `ARCHITECTURE.md`. The pure core is in [`core`], the doors to the world are in [`ports`].
 
 pub mod adapters;
+pub mod config;
 pub mod core;
 pub mod ports;
 #[cfg(feature = "sandbox")]

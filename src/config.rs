@@ -1,0 +1,333 @@
+//! `config/stanch.toml` as a value: which clusters, which channels, which limits. It holds no secret, only where secrets are.
+
+mod section;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use stanch_commands::definition::Limits;
+use stanch_commands::plan::Form;
+use stanch_commands::target::{ClusterName, Location, ProjectId};
+use url::Url;
+
+use crate::core::policy::Policy;
+use section::Section;
+
+/// The configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Form of the procedure.
+    pub form: Form,
+    /// Limits that plans write into their steps.
+    pub limits: Limits,
+    /// Clusters by name; at least one.
+    pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// The Slack app.
+    pub slack: Slack,
+    /// The Slack channels where changes may be asked for, each with its default cluster, which is one of `clusters`.
+    pub channels: BTreeMap<String, ClusterName>,
+    /// Where Compute Engine answers, if not at Google's own address: loopback, or over https.
+    pub compute_endpoint: Option<Url>,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its Google Cloud project. An instance of another project is refused.
+    pub project: ProjectId,
+    /// Its zone or region.
+    pub location: Location,
+    /// How its API is reached.
+    pub access: Access,
+}
+
+/// How a cluster's API is reached. There is no fall-back: whatever context is current on the machine is not asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// By a context of a kubeconfig.
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// The context.
+        context: String,
+    },
+    /// As the pod's own service account.
+    InCluster,
+}
+
+/// The Slack app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slack {
+    /// The bot token (`xoxb-…`).
+    pub bot_token: SecretSource,
+    /// The app-level token (`xapp-…`).
+    pub app_token: SecretSource,
+    /// The workspace; anything from another one is ignored.
+    pub team_id: Option<String>,
+    /// The reactions that vote.
+    pub emoji: Emoji,
+}
+
+/// Names of reactions, without colons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emoji {
+    /// Approves.
+    pub yes: String,
+    /// Declines.
+    pub no: String,
+    /// Stops a run.
+    pub halt: String,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In this environment variable.
+    Env(String),
+    /// In this file; white space at its ends is no part of the secret.
+    File(PathBuf),
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A secret cannot be read. Never says anything of the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretMissing {
+    /// No such variable, or an empty one.
+    #[error("the environment variable `{0}` is not set; it is to hold a secret that config/stanch.toml names")]
+    Env(String),
+    /// No such file, or an empty or unreadable one.
+    #[error("cannot read a secret from `{}`: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Reads a secret.
+///
+/// # Errors
+/// [`SecretMissing`], which names what is missing.
+pub fn secret(source: &SecretSource) -> Result<SecretString, SecretMissing> {
+    let text = match source {
+        SecretSource::Env(name) => std::env::var(name).map_err(|_| SecretMissing::Env(name.clone()))?,
+        SecretSource::File(path) => {
+            std::fs::read_to_string(path).map_err(|error| SecretMissing::File { path: path.clone(), why: error.to_string() })?
+        }
+    };
+    match (text.trim(), source) {
+        ("", SecretSource::Env(name)) => Err(SecretMissing::Env(name.clone())),
+        ("", SecretSource::File(path)) => Err(SecretMissing::File { path: path.clone(), why: "it is empty".into() }),
+        (secret, _) => Ok(SecretString::from(secret)),
+    }
+}
+
+impl Config {
+    /// Reads a configuration and checks it. Unknown keys are errors: a misspelt limit must not silently be the default.
+    ///
+    /// # Errors
+    /// Every problem at once; text that is no TOML is one problem.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let table = text.parse().map_err(|error: toml::de::Error| ConfigError(vec![error.to_string()]))?;
+        let mut root = Section::root(table);
+        let form = form(&mut root);
+        let limits = limits(&mut root);
+        let clusters = clusters(&mut root);
+        let slack = slack(&mut root);
+        let channels = channels(&mut root, &clusters);
+        let compute_endpoint = root.section("compute").and_then(|mut section| {
+            let endpoint = section.checked("endpoint", endpoint);
+            root.adopt(section);
+            endpoint
+        });
+        // A cluster with a problem of its own is known by name, so that channels are not blamed for it.
+        let clusters = clusters.into_iter().filter_map(|(name, cluster)| Some((name, cluster?))).collect();
+        match (root.finish(), slack) {
+            (problems, Some(slack)) if problems.is_empty() => Ok(Self { form, limits, clusters, slack, channels, compute_endpoint }),
+            (problems, _) => Err(ConfigError(problems)),
+        }
+    }
+
+    /// What does not fit together between this configuration and a policy: permits for clusters that are not configured.
+    #[must_use]
+    pub fn problems_with(&self, policy: &Policy) -> Vec<String> {
+        let known = |name: &str| name == "*" || self.clusters.keys().any(|cluster| cluster.as_str() == name);
+        let named = policy.permits.iter().flat_map(|permit| permit.clusters.iter().map(move |cluster| (permit, cluster)));
+        let unknown = named.filter(|(_, cluster)| !known(cluster));
+        unknown.map(|(permit, cluster)| format!("permit `{}` names cluster `{cluster}`, which is not configured", permit.id)).collect()
+    }
+}
+
+fn form(root: &mut Section) -> Form {
+    let form = root.checked("form", |text| match text {
+        "strict" => Ok(Form::Strict),
+        "guide" => Ok(Form::Guide),
+        _ => Err("must be \"strict\" or \"guide\"".into()),
+    });
+    form.unwrap_or_default()
+}
+
+/// The ranges keep a slip of the finger from stalling containment (evidence), from giving up at once (drain), or from changing what the
+/// approvers saw beyond recognition (newcomers). A snapshot older than a day is no picture of the incident.
+fn limits(root: &mut Section) -> Limits {
+    let default = Limits::default();
+    let Some(mut section) = root.section("limits") else { return default };
+    let limits = Limits {
+        evidence_deadline_s: section.number("evidence_deadline_s", 1..=600).unwrap_or(default.evidence_deadline_s),
+        drain_deadline_s: section.number("drain_deadline_s", 10..=3_600).unwrap_or(default.drain_deadline_s),
+        drain_newcomers: section.number("drain_newcomers", 0..=256).unwrap_or(default.drain_newcomers),
+        snapshot_reuse_s: section.number("snapshot_reuse_s", 0..=86_400).map_or(default.snapshot_reuse_s, u64::from),
+    };
+    root.adopt(section);
+    limits
+}
+
+fn clusters(root: &mut Section) -> BTreeMap<ClusterName, Option<Cluster>> {
+    let mut clusters = BTreeMap::new();
+    let Some(mut section) = root.section("clusters") else {
+        root.problem("there is no [clusters.NAME]");
+        return clusters;
+    };
+    for name in section.keys() {
+        let Some(mut entry) = section.section(&name) else { continue };
+        match name.parse::<ClusterName>() {
+            Ok(name) => drop(clusters.insert(name, cluster(&mut entry))),
+            Err(error) => entry.problem(error),
+        }
+        section.adopt(entry);
+    }
+    root.adopt(section);
+    if clusters.is_empty() {
+        root.problem("there is no valid [clusters.NAME]");
+    }
+    clusters
+}
+
+fn cluster(section: &mut Section) -> Option<Cluster> {
+    let project = section.required("project", |text| text.parse::<ProjectId>().map_err(|error| error.to_string()));
+    let location = section.required("location", |text| text.parse::<Location>().map_err(|error| error.to_string()));
+    let path = section.text("kubeconfig");
+    let context = section.text("context");
+    let access = match (path, context, section.flag("in_cluster").unwrap_or(false)) {
+        (Some(path), Some(context), false) => Some(Access::Kubeconfig { path: path.into(), context }),
+        (None, None, true) => Some(Access::InCluster),
+        (Some(_), None, false) => section.refuse("`kubeconfig` needs `context`: the current context of a file can change under you"),
+        (None, Some(_), false) => section.refuse("`context` needs `kubeconfig`"),
+        (None, None, false) => section.refuse("needs either `kubeconfig` and `context`, or `in_cluster = true`"),
+        (_, _, true) => section.refuse("has both `in_cluster = true` and `kubeconfig` or `context`"),
+    };
+    Some(Cluster { project: project?, location: location?, access: access? })
+}
+
+fn slack(root: &mut Section) -> Option<Slack> {
+    let Some(mut section) = root.section("slack") else {
+        return root.refuse("there is no [slack]");
+    };
+    let bot_token = source(&mut section, "bot_token");
+    let app_token = source(&mut section, "app_token");
+    let team_id = section.checked("team_id", |text| slack_id(text, &['T'], "workspace"));
+    let mut emoji = Emoji { yes: "white_check_mark".into(), no: "x".into(), halt: "octagonal_sign".into() };
+    if let Some(mut names) = section.section("emoji") {
+        for (key, name) in [("yes", &mut emoji.yes), ("no", &mut emoji.no), ("halt", &mut emoji.halt)] {
+            names.checked(key, emoji_name).into_iter().for_each(|chosen| *name = chosen);
+        }
+        if BTreeSet::from([&emoji.yes, &emoji.no, &emoji.halt]).len() < 3 {
+            names.problem("`yes`, `no` and `halt` must differ");
+        }
+        section.adopt(names);
+    }
+    root.adopt(section);
+    Some(Slack { bot_token: bot_token?, app_token: app_token?, team_id, emoji })
+}
+
+fn source(section: &mut Section, name: &str) -> Option<SecretSource> {
+    let (env, file) = (format!("{name}_env"), format!("{name}_file"));
+    let variable = section.checked(&env, |text| {
+        let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        match !text.is_empty() && text.chars().all(plain) {
+            true => Ok(text.to_owned()),
+            // Not shown: somebody may have put the token itself here.
+            false => Err("must be the name of an environment variable, in capitals; a secret has no place here".into()),
+        }
+    });
+    match (variable, section.text(&file)) {
+        (Some(variable), None) => Some(SecretSource::Env(variable)),
+        (None, Some(path)) => Some(SecretSource::File(path.into())),
+        (Some(_), Some(_)) => section.refuse(format!("has both `{env}` and `{file}`")),
+        (None, None) if section.was_given(&env) || section.was_given(&file) => None,
+        (None, None) => section.refuse(format!("needs `{env}` or `{file}`")),
+    }
+}
+
+fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>>) -> BTreeMap<String, ClusterName> {
+    let mut channels = BTreeMap::new();
+    let only = clusters.keys().next().filter(|_| clusters.len() == 1);
+    for mut section in root.sections("channels") {
+        let id = section.required("slack", |text| slack_id(text, &['C', 'G'], "channel"));
+        let given = section.checked("cluster", |text| match clusters.keys().find(|name| name.as_str() == text) {
+            Some(name) => Ok(name.clone()),
+            None => Err(format!("names `{text}`, which is not under [clusters]")),
+        });
+        let cluster = match (given, section.was_given("cluster")) {
+            (Some(cluster), _) => Some(cluster),
+            (None, true) => None,
+            (None, false) => only.cloned().or_else(|| section.refuse("needs `cluster`, unless there is exactly one")),
+        };
+        if let (Some(id), Some(cluster)) = (id, cluster)
+            && channels.insert(id.clone(), cluster).is_some()
+        {
+            section.problem(format!("channel `{id}` is there twice"));
+        }
+        root.adopt(section);
+    }
+    if !root.was_given("channels") {
+        root.problem("there is no [[channels]], so nothing could be asked for anywhere");
+    }
+    channels
+}
+
+fn slack_id(text: &str, starts: &[char], what: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+    match (2..=32).contains(&text.len()) && text.starts_with(starts) && text.chars().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("must be the id of a Slack {what}, such as `{}012ABCDEF`, not its name", starts.first().unwrap_or(&'C'))),
+    }
+}
+
+fn emoji_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '+' | '-' | '\'');
+    match (1..=100).contains(&text.len()) && text.chars().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("must be the name of a reaction without colons, such as `white_check_mark`".into()),
+    }
+}
+
+/// The identity of the workload goes with every request, so that plain http may not leave the machine.
+fn endpoint(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+    let is_loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match (url.scheme(), is_loopback) {
+        _ if !url.username().is_empty() || url.password().is_some() => Err("must not hold credentials".into()),
+        ("https", _) | ("http", true) => Ok(url),
+        _ => Err("must be https, or http on loopback".into()),
+    }
+}
