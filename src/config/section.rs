@@ -47,10 +47,9 @@ impl Section {
 
     /// A text that is not empty.
     pub fn text(&mut self, key: &str) -> Option<String> {
-        match self.value(key)? {
-            Value::String(text) if !text.is_empty() => Some(text),
-            _ => self.refuse(format!("`{key}` must be a text that is not empty")),
-        }
+        let value = self.value(key)?;
+        let text = value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        text.or_else(|| self.refuse(format!("`{key}` must be a text that is not empty")))
     }
 
     /// A text that passes a check.
@@ -72,10 +71,8 @@ impl Section {
 
     /// `true` or `false`.
     pub fn flag(&mut self, key: &str) -> Option<bool> {
-        match self.value(key)? {
-            Value::Boolean(flag) => Some(flag),
-            _ => self.refuse(format!("`{key}` must be true or false")),
-        }
+        let value = self.value(key)?;
+        value.as_bool().or_else(|| self.refuse(format!("`{key}` must be true or false")))
     }
 
     /// A whole number in a range.
@@ -87,24 +84,18 @@ impl Section {
 
     /// A table in this one. Give it back with [`Section::adopt`].
     pub fn section(&mut self, key: &str) -> Option<Self> {
-        match self.value(key)? {
-            Value::Table(table) => Some(self.child(key, table)),
-            _ => self.refuse(format!("`{key}` must be a section")),
+        match self.value(key)?.try_into() {
+            Ok(table) => Some(self.child(key, table)),
+            Err(_) => self.refuse(format!("`{key}` must be a section")),
         }
     }
 
     /// A list of tables in this one.
     pub fn sections(&mut self, key: &str) -> Vec<Self> {
-        let tables = self.value(key).map(|value| match value {
-            Value::Array(values) => values.into_iter().map(|value| value.try_into::<Table>().ok()).collect::<Option<Vec<_>>>(),
-            _ => None,
-        });
-        match tables {
-            None => Vec::new(),
-            Some(Some(tables)) => {
-                tables.into_iter().enumerate().map(|(at, table)| self.child(&format!("{key}.{}", at + 1), table)).collect()
-            }
-            Some(None) => {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        match value.try_into::<Vec<Table>>() {
+            Ok(tables) => tables.into_iter().enumerate().map(|(at, table)| self.child(&format!("{key}.{}", at + 1), table)).collect(),
+            Err(_) => {
                 self.problem(format!("`{key}` must be a list of sections, [[{key}]]"));
                 Vec::new()
             }
