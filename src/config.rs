@@ -276,7 +276,9 @@ fn source(section: &mut Section, name: &str) -> Option<SecretSource> {
 fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>>) -> BTreeMap<String, ClusterName> {
     let mut channels = BTreeMap::new();
     let only = clusters.keys().next().filter(|_| clusters.len() == 1);
-    for mut section in root.sections("channels") {
+    let sections = root.sections("channels");
+    let is_empty = sections.is_empty();
+    for mut section in sections {
         let id = section.required("slack", |text| slack_id(text, &['C', 'G'], "channel"));
         let given = section.checked("cluster", |text| match clusters.keys().find(|name| name.as_str() == text) {
             Some(name) => Ok(name.clone()),
@@ -294,7 +296,7 @@ fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>
         }
         root.adopt(section);
     }
-    if !root.was_given("channels") {
+    if is_empty {
         root.problem("there is no [[channels]], so nothing could be asked for anywhere");
     }
     channels
