@@ -76,7 +76,7 @@ pub enum AuditError {
 
 impl AuditError {
     /// Whether a write found the disk full. A sync that says so does not count: what the system then did with the pages is unknown, and
-    /// reading them back would prove nothing.
+    /// reading them back would prove nothing. (Files that are replaced are written from memory again, so their sync counts as a write.)
     #[must_use]
     pub fn is_full_disk(&self) -> bool {
         match self {
