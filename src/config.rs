@@ -1,122 +1,96 @@
-//! `config/stanch.toml` as a value. Holds no secret: only the names of environment variables and files that do.
+//! `config/stanch.toml` as a value: which clusters, which channels, which limits. It holds no secret, only where secrets are.
 
-use std::collections::BTreeMap;
+mod section;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::SecretString;
-use serde::Deserialize;
 use stanch_commands::definition::Limits;
-use stanch_commands::facts::ClusterFacts;
 use stanch_commands::plan::Form;
 use stanch_commands::target::{ClusterName, Location, ProjectId};
+use url::Url;
 
-use crate::core::identity::{ChannelRef, Platform};
-use crate::core::policy::{Permit, Policy};
+use crate::core::policy::Policy;
+use section::Section;
 
-/// The configuration. Unknown keys are errors: a misspelt limit must not silently be the default.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Form of the procedure.
-    #[serde(default)]
     pub form: Form,
-    /// Limits of plans.
-    #[serde(default)]
+    /// Limits that plans write into their steps.
     pub limits: Limits,
-    /// Clusters by name.
+    /// Clusters by name; at least one.
     pub clusters: BTreeMap<ClusterName, Cluster>,
-    /// Channels in which mutations may be asked for. There are none in direct messages.
-    pub channels: Vec<Channel>,
-    /// Slack.
+    /// The Slack app.
     pub slack: Slack,
-    /// The Compute Engine API.
-    #[serde(default)]
-    pub compute: Compute,
+    /// The Slack channels where changes may be asked for, each with its default cluster, which is one of `clusters`.
+    pub channels: BTreeMap<String, ClusterName>,
+    /// Where Compute Engine answers, if not at Google's own address: loopback, or over https.
+    pub compute_endpoint: Option<Url>,
 }
 
-/// A cluster. There is no fall-back to a current context.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
-    /// Project of its nodes.
+    /// Its Google Cloud project. An instance of another project is refused.
     pub project: ProjectId,
     /// Its zone or region.
     pub location: Location,
-    /// Kubeconfig file; needs `context`.
-    pub kubeconfig: Option<PathBuf>,
-    /// Context in that file.
-    pub context: Option<String>,
-    /// Stanch runs in this cluster and uses its own service account.
-    #[serde(default)]
-    pub in_cluster: bool,
+    /// How its API is reached.
+    pub access: Access,
 }
 
-/// How a cluster is reached.
+/// How a cluster's API is reached. There is no fall-back: whatever context is current on the machine is not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// By a context of a kubeconfig file.
-    Kubeconfig(PathBuf, String),
-    /// From inside.
+    /// By a context of a kubeconfig.
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// The context.
+        context: String,
+    },
+    /// As the pod's own service account.
     InCluster,
 }
 
-/// A channel.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Channel {
-    /// Slack channel id, `C…`.
-    pub slack: String,
-    /// Its default cluster; may be left out if there is only one.
-    pub cluster: Option<ClusterName>,
-}
-
-/// Slack. Tokens come from environment variables, or from files as secret stores mount them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The Slack app.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slack {
-    /// Variable with the bot token, `xoxb-…`.
-    pub bot_token_env: Option<String>,
-    /// File with the bot token.
-    pub bot_token_file: Option<PathBuf>,
-    /// Variable with the app-level token, `xapp-…`.
-    pub app_token_env: Option<String>,
-    /// File with the app-level token.
-    pub app_token_file: Option<PathBuf>,
-    /// The workspace; accounts of others never count.
+    /// The bot token (`xoxb-…`).
+    pub bot_token: SecretSource,
+    /// The app-level token (`xapp-…`).
+    pub app_token: SecretSource,
+    /// The workspace; anything from another one is ignored.
     pub team_id: Option<String>,
-    /// Names of the emoji that vote.
-    #[serde(default)]
+    /// The reactions that vote.
     pub emoji: Emoji,
 }
 
-/// Names of the emoji that vote, without colons.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Names of reactions, without colons.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emoji {
-    /// Yes.
+    /// Approves.
     pub yes: String,
-    /// No.
+    /// Declines.
     pub no: String,
-    /// Halt.
+    /// Stops a run.
     pub halt: String,
 }
 
-impl Default for Emoji {
-    fn default() -> Self {
-        Self { yes: "white_check_mark".into(), no: "x".into(), halt: "octagonal_sign".into() }
-    }
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In this environment variable.
+    Env(String),
+    /// In this file; white space at its ends is no part of the secret.
+    File(PathBuf),
 }
 
-/// The Compute Engine API.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Compute {
-    /// Another address than Google's: https, or http on loopback. It gets no credentials.
-    pub endpoint: Option<String>,
-}
-
-/// What is wrong with a configuration, a line each.
+/// Everything that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<String>);
 
@@ -128,206 +102,234 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A secret cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The variable is not set.
-    #[error("the environment variable `{variable}` is not set; it is to hold the {what}")]
-    Unset {
-        /// What is missing.
-        what: &'static str,
-        /// The variable.
-        variable: String,
-    },
-    /// The file cannot be read.
-    #[error("cannot read the {what} from `{}`", path.display())]
-    Unreadable {
-        /// What is missing.
-        what: &'static str,
+/// A secret cannot be read. Never says anything of the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretMissing {
+    /// No such variable, or an empty one.
+    #[error("the environment variable `{0}` is not set; it is to hold a secret that config/stanch.toml names")]
+    Env(String),
+    /// No such file, or an empty or unreadable one.
+    #[error("cannot read a secret from `{}`: {why}", path.display())]
+    File {
         /// The file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: std::io::Error,
+        why: String,
     },
-    /// There is nothing in it.
-    #[error("the {what} is empty")]
-    Empty {
-        /// What is empty.
-        what: &'static str,
-    },
+}
+
+/// Reads a secret.
+///
+/// # Errors
+/// [`SecretMissing`], which names what is missing.
+pub fn secret(source: &SecretSource) -> Result<SecretString, SecretMissing> {
+    let text = match source {
+        SecretSource::Env(name) => std::env::var(name).map_err(|_| SecretMissing::Env(name.clone()))?,
+        SecretSource::File(path) => {
+            std::fs::read_to_string(path).map_err(|error| SecretMissing::File { path: path.clone(), why: error.to_string() })?
+        }
+    };
+    match (text.trim(), source) {
+        ("", SecretSource::Env(name)) => Err(SecretMissing::Env(name.clone())),
+        ("", SecretSource::File(path)) => Err(SecretMissing::File { path: path.clone(), why: "it is empty".into() }),
+        (secret, _) => Ok(SecretString::from(secret)),
+    }
 }
 
 impl Config {
-    /// Reads a configuration and checks it.
+    /// Reads a configuration and checks it. Unknown keys are errors: a misspelt limit must not silently be the default.
     ///
     /// # Errors
-    /// Every problem at once, a line each.
+    /// Every problem at once; text that is no TOML is one problem.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| ConfigError(vec![error.to_string()]))?;
-        match config.problems() {
-            problems if problems.is_empty() => Ok(config),
-            problems => Err(ConfigError(problems)),
+        let table = text.parse().map_err(|error: toml::de::Error| ConfigError(vec![error.to_string()]))?;
+        let mut root = Section::root(table);
+        let form = form(&mut root);
+        let limits = limits(&mut root);
+        let clusters = clusters(&mut root);
+        let slack = slack(&mut root);
+        let channels = channels(&mut root, &clusters);
+        let compute_endpoint = root.section("compute").and_then(|mut section| {
+            let endpoint = section.checked("endpoint", endpoint);
+            root.adopt(section);
+            endpoint
+        });
+        // A cluster with a problem of its own is known by name, so that channels are not blamed for it.
+        let clusters = clusters.into_iter().filter_map(|(name, cluster)| Some((name, cluster?))).collect();
+        match (root.finish(), slack) {
+            (problems, Some(slack)) if problems.is_empty() => Ok(Self { form, limits, clusters, slack, channels, compute_endpoint }),
+            (problems, _) => Err(ConfigError(problems)),
         }
     }
 
-    /// What a policy says that this configuration contradicts.
+    /// What does not fit together between this configuration and a policy: permits for clusters that are not configured.
     #[must_use]
-    pub fn contradictions(&self, policy: &Policy) -> Vec<String> {
+    pub fn problems_with(&self, policy: &Policy) -> Vec<String> {
         let known = |name: &str| name == "*" || self.clusters.keys().any(|cluster| cluster.as_str() == name);
-        let unknown = |permit: &Permit| {
-            let clusters = permit.clusters.iter().filter(|name| !known(name));
-            clusters.map(|name| format!("permit `{}` names cluster `{name}`, which is not configured", permit.id)).collect::<Vec<_>>()
-        };
-        policy.permits.iter().flat_map(unknown).collect()
-    }
-
-    /// The channels with their default clusters.
-    #[must_use]
-    pub fn channels(&self) -> BTreeMap<ChannelRef, Option<ClusterName>> {
-        let channel = |channel: &Channel| (ChannelRef { platform: Platform::Slack, id: channel.slack.clone() }, channel.cluster.clone());
-        self.channels.iter().map(channel).collect()
-    }
-
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.clusters.is_empty() {
-            problems.push("no cluster: add [clusters.NAME] with project, location and context".into());
-        }
-        problems
-            .extend(self.clusters.iter().filter_map(|(name, cluster)| cluster.access().err().map(|why| format!("clusters.{name}: {why}"))));
-        if self.channels.is_empty() {
-            problems.push("no channel: add [[channels]] with slack = \"C…\", or nobody can ask for anything".into());
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        for channel in &self.channels {
-            if !seen.insert(&channel.slack) {
-                problems.push(format!("channel `{}` is there twice", channel.slack));
-            }
-            if !channel.slack.starts_with(['C', 'G']) {
-                problems
-                    .push(format!("channel `{}` is no channel id: ids start with C or G, direct messages are not admitted", channel.slack));
-            }
-            match &channel.cluster {
-                Some(name) if !self.clusters.contains_key(name) => {
-                    problems.push(format!("channel `{}` names cluster `{name}`, which is not under [clusters]", channel.slack));
-                }
-                None if self.clusters.len() > 1 => {
-                    problems.push(format!("channel `{}` needs cluster = \"NAME\", since there are several", channel.slack));
-                }
-                Some(_) | None => {}
-            }
-        }
-        problems.extend(self.slack.problems());
-        problems.extend(self.limit_problems());
-        if let Some(endpoint) = &self.compute.endpoint
-            && !admitted_endpoint(endpoint)
-        {
-            problems.push(format!("compute.endpoint `{endpoint}` must be https, or http on loopback"));
-        }
-        problems
-    }
-
-    /// Bounds within which a plan still makes sense.
-    fn limit_problems(&self) -> Vec<String> {
-        let limits = &self.limits;
-        let bounds = [
-            ("evidence_deadline_s", u64::from(limits.evidence_deadline_s), 1, 300),
-            ("drain_deadline_s", u64::from(limits.drain_deadline_s), 10, 3_600),
-            ("drain_newcomers", u64::from(limits.drain_newcomers), 0, 100),
-            ("snapshot_reuse_s", limits.snapshot_reuse_s, 0, 86_400),
-        ];
-        let outside = bounds.into_iter().filter(|(_, value, least, most)| !(least..=most).contains(&value));
-        outside.map(|(name, value, least, most)| format!("limits.{name} is {value}, but must be {least} to {most}")).collect()
+        let named = policy.permits.iter().flat_map(|permit| permit.clusters.iter().map(move |cluster| (permit, cluster)));
+        let unknown = named.filter(|(_, cluster)| !known(cluster));
+        unknown.map(|(permit, cluster)| format!("permit `{}` names cluster `{cluster}`, which is not configured", permit.id)).collect()
     }
 }
 
-fn admitted_endpoint(endpoint: &str) -> bool {
-    let Ok(url) = url::Url::parse(endpoint) else { return false };
-    let loopback = match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+fn form(root: &mut Section) -> Form {
+    let form = root.checked("form", |text| match text {
+        "strict" => Ok(Form::Strict),
+        "guide" => Ok(Form::Guide),
+        _ => Err("must be \"strict\" or \"guide\"".into()),
+    });
+    form.unwrap_or_default()
+}
+
+/// The ranges keep a slip of the finger from stalling containment (evidence), from giving up at once (drain), or from changing what the
+/// approvers saw beyond recognition (newcomers). A snapshot older than a day is no picture of the incident.
+fn limits(root: &mut Section) -> Limits {
+    let default = Limits::default();
+    let Some(mut section) = root.section("limits") else { return default };
+    let limits = Limits {
+        evidence_deadline_s: section.number("evidence_deadline_s", 1..=600).unwrap_or(default.evidence_deadline_s),
+        drain_deadline_s: section.number("drain_deadline_s", 10..=3_600).unwrap_or(default.drain_deadline_s),
+        drain_newcomers: section.number("drain_newcomers", 0..=256).unwrap_or(default.drain_newcomers),
+        snapshot_reuse_s: section.number("snapshot_reuse_s", 0..=86_400).map_or(default.snapshot_reuse_s, u64::from),
+    };
+    root.adopt(section);
+    limits
+}
+
+fn clusters(root: &mut Section) -> BTreeMap<ClusterName, Option<Cluster>> {
+    let mut clusters = BTreeMap::new();
+    let Some(mut section) = root.section("clusters") else {
+        root.problem("there is no [clusters.NAME]");
+        return clusters;
+    };
+    for name in section.keys() {
+        let Some(mut entry) = section.section(&name) else { continue };
+        match name.parse::<ClusterName>() {
+            Ok(name) => drop(clusters.insert(name, cluster(&mut entry))),
+            Err(error) => entry.problem(error),
+        }
+        section.adopt(entry);
+    }
+    root.adopt(section);
+    if clusters.is_empty() {
+        root.problem("there is no valid [clusters.NAME]");
+    }
+    clusters
+}
+
+fn cluster(section: &mut Section) -> Option<Cluster> {
+    let project = section.required("project", |text| text.parse::<ProjectId>().map_err(|error| error.to_string()));
+    let location = section.required("location", |text| text.parse::<Location>().map_err(|error| error.to_string()));
+    let path = section.text("kubeconfig");
+    let context = section.text("context");
+    let access = match (path, context, section.flag("in_cluster").unwrap_or(false)) {
+        (Some(path), Some(context), false) => Some(Access::Kubeconfig { path: path.into(), context }),
+        (None, None, true) => Some(Access::InCluster),
+        (Some(_), None, false) => section.refuse("`kubeconfig` needs `context`: the current context of a file can change under you"),
+        (None, Some(_), false) => section.refuse("`context` needs `kubeconfig`"),
+        (None, None, false) => section.refuse("needs either `kubeconfig` and `context`, or `in_cluster = true`"),
+        (_, _, true) => section.refuse("has both `in_cluster = true` and `kubeconfig` or `context`"),
+    };
+    Some(Cluster { project: project?, location: location?, access: access? })
+}
+
+fn slack(root: &mut Section) -> Option<Slack> {
+    let Some(mut section) = root.section("slack") else {
+        return root.refuse("there is no [slack]");
+    };
+    let bot_token = source(&mut section, "bot_token");
+    let app_token = source(&mut section, "app_token");
+    let team_id = section.checked("team_id", |text| slack_id(text, &['T'], "workspace"));
+    let mut emoji = Emoji { yes: "white_check_mark".into(), no: "x".into(), halt: "octagonal_sign".into() };
+    if let Some(mut names) = section.section("emoji") {
+        for (key, name) in [("yes", &mut emoji.yes), ("no", &mut emoji.no), ("halt", &mut emoji.halt)] {
+            names.checked(key, emoji_name).into_iter().for_each(|chosen| *name = chosen);
+        }
+        if BTreeSet::from([&emoji.yes, &emoji.no, &emoji.halt]).len() < 3 {
+            names.problem("`yes`, `no` and `halt` must differ");
+        }
+        section.adopt(names);
+    }
+    root.adopt(section);
+    Some(Slack { bot_token: bot_token?, app_token: app_token?, team_id, emoji })
+}
+
+fn source(section: &mut Section, name: &str) -> Option<SecretSource> {
+    let (env, file) = (format!("{name}_env"), format!("{name}_file"));
+    let variable = section.checked(&env, |text| {
+        let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        match !text.is_empty() && text.chars().all(plain) {
+            true => Ok(text.to_owned()),
+            // Not shown: somebody may have put the token itself here.
+            false => Err("must be the name of an environment variable, in capitals; a secret has no place here".into()),
+        }
+    });
+    match (variable, section.text(&file)) {
+        (Some(variable), None) => Some(SecretSource::Env(variable)),
+        (None, Some(path)) => Some(SecretSource::File(path.into())),
+        (Some(_), Some(_)) => section.refuse(format!("has both `{env}` and `{file}`")),
+        (None, None) if section.was_given(&env) || section.was_given(&file) => None,
+        (None, None) => section.refuse(format!("needs `{env}` or `{file}`")),
+    }
+}
+
+fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>>) -> BTreeMap<String, ClusterName> {
+    let mut channels = BTreeMap::new();
+    let only = clusters.keys().next().filter(|_| clusters.len() == 1);
+    let sections = root.sections("channels");
+    let is_empty = sections.is_empty();
+    for mut section in sections {
+        let id = section.required("slack", |text| slack_id(text, &['C', 'G'], "channel"));
+        let given = section.checked("cluster", |text| match clusters.keys().find(|name| name.as_str() == text) {
+            Some(name) => Ok(name.clone()),
+            None => Err(format!("names `{text}`, which is not under [clusters]")),
+        });
+        let cluster = match (given, section.was_given("cluster")) {
+            (Some(cluster), _) => Some(cluster),
+            (None, true) => None,
+            (None, false) => only.cloned().or_else(|| section.refuse("needs `cluster`, unless there is exactly one")),
+        };
+        if let (Some(id), Some(cluster)) = (id, cluster)
+            && channels.insert(id.clone(), cluster).is_some()
+        {
+            section.problem(format!("channel `{id}` is there twice"));
+        }
+        root.adopt(section);
+    }
+    if is_empty {
+        root.problem("there is no [[channels]], so nothing could be asked for anywhere");
+    }
+    channels
+}
+
+fn slack_id(text: &str, starts: &[char], what: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+    match (2..=32).contains(&text.len()) && text.starts_with(starts) && text.chars().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("must be the id of a Slack {what}, such as `{}012ABCDEF`, not its name", starts.first().unwrap_or(&'C'))),
+    }
+}
+
+fn emoji_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '+' | '-' | '\'');
+    match (1..=100).contains(&text.len()) && text.chars().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("must be the name of a reaction without colons, such as `white_check_mark`".into()),
+    }
+}
+
+/// The identity of the workload goes with every request, so that plain http may not leave the machine.
+fn endpoint(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+    let is_loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
-}
-
-impl Cluster {
-    /// How it is reached.
-    ///
-    /// # Errors
-    /// If the configuration does not say exactly one way.
-    pub fn access(&self) -> Result<Access, &'static str> {
-        match (&self.kubeconfig, &self.context, self.in_cluster) {
-            (Some(file), Some(context), false) => Ok(Access::Kubeconfig(file.clone(), context.clone())),
-            (None, None, true) => Ok(Access::InCluster),
-            (Some(_), None, false) => Err("kubeconfig needs context: there is no fall-back to the current one"),
-            (None, Some(_), false) => Err("context needs kubeconfig, the file that it is in"),
-            (None, None, false) => Err("say how to reach it: kubeconfig and context, or in_cluster = true"),
-            (_, _, true) => Err("in_cluster = true excludes kubeconfig and context"),
-        }
-    }
-
-    /// What plans need to know of it.
-    #[must_use]
-    pub fn facts(&self, name: &ClusterName) -> ClusterFacts {
-        ClusterFacts { name: name.clone(), project: self.project.clone(), location: self.location.clone() }
-    }
-}
-
-impl Slack {
-    /// The bot token.
-    ///
-    /// # Errors
-    /// [`SecretError`].
-    pub fn bot_token(&self) -> Result<SecretString, SecretError> {
-        secret("Slack bot token", self.bot_token_env.as_deref(), self.bot_token_file.as_deref())
-    }
-
-    /// The app-level token.
-    ///
-    /// # Errors
-    /// [`SecretError`].
-    pub fn app_token(&self) -> Result<SecretString, SecretError> {
-        secret("Slack app-level token", self.app_token_env.as_deref(), self.app_token_file.as_deref())
-    }
-
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        for (name, variable, file) in [
-            ("bot_token", self.bot_token_env.is_some(), self.bot_token_file.is_some()),
-            ("app_token", self.app_token_env.is_some(), self.app_token_file.is_some()),
-        ] {
-            if variable == file {
-                problems.push(format!("slack: give exactly one of {name}_env and {name}_file"));
-            }
-        }
-        for variable in self.bot_token_env.iter().chain(&self.app_token_env) {
-            if variable.starts_with("xox") || variable.starts_with("xapp") {
-                problems.push("slack: a token stands where the name of a variable belongs; take it out, and revoke it".into());
-            }
-        }
-        let emoji = [&self.emoji.yes, &self.emoji.no, &self.emoji.halt];
-        let distinct: std::collections::BTreeSet<_> = emoji.iter().collect();
-        if distinct.len() < emoji.len() || emoji.iter().any(|name| name.is_empty() || name.contains(':')) {
-            problems.push("slack.emoji: yes, no and halt must be three different names without colons".into());
-        }
-        problems
-    }
-}
-
-/// A secret from a variable or a file.
-fn secret(what: &'static str, variable: Option<&str>, file: Option<&Path>) -> Result<SecretString, SecretError> {
-    let text = match (variable, file) {
-        (Some(variable), _) => std::env::var(variable).map_err(|_| SecretError::Unset { what, variable: variable.to_owned() })?,
-        (None, Some(path)) => {
-            std::fs::read_to_string(path).map_err(|source| SecretError::Unreadable { what, path: path.to_owned(), source })?
-        }
-        (None, None) => String::new(),
-    };
-    match text.trim() {
-        "" => Err(SecretError::Empty { what }),
-        token => Ok(SecretString::from(token.to_owned())),
+    match (url.scheme(), is_loopback) {
+        _ if !url.username().is_empty() || url.password().is_some() => Err("must not hold credentials".into()),
+        ("https", _) | ("http", true) => Ok(url),
+        _ => Err("must be https, or http on loopback".into()),
     }
 }

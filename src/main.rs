@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use stanch::config::Config;
 use stanch::core::policy::Policy;
 
 /// Contains security incidents on Google Kubernetes Engine, with two-person approval and a record.
@@ -17,13 +18,16 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Checks a policy file: every problem, a line each. Exit status 0 if there is none.
+    /// Checks a policy and a configuration, and whether they fit together: every problem, a line each. Exit status 0 if there is none.
     ///
-    /// Example: stanch check --policy config/policy.toml
+    /// Example: stanch check --policy config/policy.toml --config config/stanch.toml
     Check {
         /// The policy file.
         #[arg(long, value_name = "FILE", default_value = "config/policy.toml")]
         policy: PathBuf,
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "config/stanch.toml")]
+        config: PathBuf,
     },
     /// Explains what can be typed behind /stanch.
     ///
@@ -53,31 +57,39 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Command::Check { policy } => check(&policy),
+        Command::Check { policy, config } => check(&policy, &config),
         Command::Explain { command } => explain(command.as_deref()),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => sandbox::run(options),
     }
 }
 
-fn check(path: &Path) -> anyhow::Result<ExitCode> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(match Policy::from_toml(&text) {
+fn check(policy_path: &Path, config_path: &Path) -> anyhow::Result<ExitCode> {
+    let policy = Policy::from_toml(&read(policy_path)?).map_err(|error| error.0);
+    let config = Config::from_toml(&read(config_path)?).map_err(|error| error.0);
+    let (policy_path, config_path) = (policy_path.display(), config_path.display());
+    let mut problems = Vec::new();
+    match &policy {
         Ok(policy) => {
-            say(&format!(
-                "{}: {} people, {} roles, {} permits: no problem",
-                path.display(),
-                policy.people.len(),
-                policy.roles.len(),
-                policy.permits.len()
-            ));
-            ExitCode::SUCCESS
+            if let Ok(config) = &config {
+                problems.extend(config.problems_with(policy).iter().map(|problem| format!("{policy_path}: {problem} in {config_path}")));
+            }
         }
-        Err(problems) => {
-            problems.0.iter().for_each(|problem| say(&format!("{}: {problem}", path.display())));
-            ExitCode::FAILURE
-        }
-    })
+        Err(found) => problems.extend(found.iter().map(|problem| format!("{policy_path}: {problem}"))),
+    }
+    if let Err(found) = &config {
+        problems.extend(found.iter().map(|problem| format!("{config_path}: {problem}")));
+    }
+    problems.iter().for_each(|problem| say(problem));
+    let (Ok(policy), Ok(config), true) = (policy, config, problems.is_empty()) else { return Ok(ExitCode::FAILURE) };
+    let (people, roles, permits) = (policy.people.len(), policy.roles.len(), policy.permits.len());
+    say(&format!("{policy_path}: {people} people, {roles} roles, {permits} permits: no problem"));
+    say(&format!("{config_path}: {} clusters, {} channels: no problem", config.clusters.len(), config.channels.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 fn explain(command: Option<&str>) -> anyhow::Result<ExitCode> {

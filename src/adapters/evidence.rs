@@ -1,9 +1,10 @@
-//! Evidence in a local folder: one folder a request, files that are never overwritten, and a manifest with their hashes.
+//! Evidence as files: `FOLDER/REQUEST/PATH`, and beside them a `manifest.json` that lists each with its hash.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
@@ -12,42 +13,95 @@ use stanch_commands::target::RequestId;
 use crate::core::step::Artefact;
 use crate::ports::{EvidenceLost, EvidenceStore, Exhibit};
 
-/// Longest path of an artefact: namespace, pod and container names are at most 253 each.
-const PATH_LIMIT: usize = 1_000;
-/// Versions of one path before something is wrong: a collection is repeated once or twice after restarts.
-const MAX_VERSIONS: u32 = 100;
+/// Longest path of an artefact: namespace, pod and container names are 253, 253 and 63 characters, and file systems take 255 per segment.
+const PATH_LIMIT: usize = 1_024;
+/// Different contents under one path. A step is tried a handful of times; more is a loop that would fill the disk.
+const VERSIONS_LIMIT: u32 = 100;
+
 const MANIFEST: &str = "manifest.json";
 
-/// Evidence below one folder. Files are readable by their owner alone: logs leak secrets.
+/// A folder that keeps evidence. One process writes it.
+///
+/// # Guarantees
+/// What [`EvidenceStore::keep`] returns is durable: file, folder entry and manifest. Nothing kept is ever overwritten: other content under the
+/// same path gets the path with a number behind it. Files are 0600 in folders that are 0700.
 #[derive(Clone, Debug)]
 pub struct EvidenceFolder {
     folder: PathBuf,
+    /// Held while a manifest is read, extended and written.
+    writing: Arc<Mutex<()>>,
+}
+
+/// Why evidence cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// The path leaves the request's folder or has unusual characters.
+    #[error("`{}` is no path of evidence: segments of letters, digits, `.`, `_` and `-`, none with a leading dot", .0.escape_default())]
+    Path(String),
+    /// Too many contents under one path.
+    #[error("there are {VERSIONS_LIMIT} different contents of `{0}` already")]
+    Versions(String),
+    /// The manifest is damaged. It is not written anew, because it may be what tells that a file was changed.
+    #[error("the manifest `{}` is damaged: {why}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {what} `{}`: {why}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: io::Error,
+    },
 }
 
 impl EvidenceFolder {
-    /// Uses or creates `folder`.
+    /// Opens the folder, or creates it.
     ///
     /// # Errors
-    /// If it cannot be created.
-    pub fn open(folder: &Path) -> io::Result<Self> {
-        private_folder(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+    /// [`EvidenceError::Io`].
+    pub fn open(folder: &Path) -> Result<Self, EvidenceError> {
+        create_folders(folder)?;
+        Ok(Self { folder: folder.to_owned(), writing: Arc::default() })
     }
 
-    fn keep_now(&self, request: &RequestId, artefacts: Vec<Artefact>) -> io::Result<Vec<Exhibit>> {
+    /// The manifest of a request: every kept file, sorted by path; empty if there is none.
+    ///
+    /// # Errors
+    /// [`EvidenceError`].
+    pub fn manifest(&self, request: &RequestId) -> Result<Vec<Exhibit>, EvidenceError> {
+        let path = self.folder.join(request.as_str()).join(MANIFEST);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| EvidenceError::Manifest { path, why: error.to_string() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    fn keep_all(&self, request: &RequestId, artefacts: &[Artefact]) -> Result<Vec<Exhibit>, EvidenceError> {
+        artefacts.iter().try_for_each(|artefact| check_path(&artefact.path))?;
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = self.folder.join(request.as_str());
-        private_folder(&folder)?;
-        let mut manifest = read_manifest(&folder)?;
-        let mut kept = Vec::new();
-        for artefact in artefacts {
-            let exhibit = keep_one(&folder, artefact, &manifest)?;
-            if !manifest.contains(&exhibit) {
+        create_folders(&folder)?;
+        let mut manifest = self.manifest(request)?;
+        let kept = artefacts.iter().map(|artefact| keep_one(&folder, artefact)).collect::<Result<Vec<_>, _>>()?;
+        for exhibit in &kept {
+            // The file of a listed exhibit that has another hash was changed from outside: the list keeps both lines.
+            if !manifest.contains(exhibit) {
                 manifest.push(exhibit.clone());
             }
-            kept.push(exhibit);
         }
-        manifest.sort_by(|a, b| a.path.cmp(&b.path));
-        write_durably(&folder.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
+        manifest.sort_by(|a, b| (&a.path, &a.sha256).cmp(&(&b.path, &b.sha256)));
+        let path = folder.join(MANIFEST);
+        let bytes =
+            serde_json::to_vec_pretty(&manifest).map_err(|error| EvidenceError::Manifest { path: path.clone(), why: error.to_string() })?;
+        replace(&path, &bytes)?;
         Ok(kept)
     }
 }
@@ -56,62 +110,82 @@ impl EvidenceFolder {
 impl EvidenceStore for EvidenceFolder {
     async fn keep(&self, request: &RequestId, artefacts: Vec<Artefact>) -> Result<Vec<Exhibit>, EvidenceLost> {
         let (store, request) = (self.clone(), request.clone());
-        let kept = tokio::task::spawn_blocking(move || store.keep_now(&request, artefacts)).await;
-        kept.map_err(|error| EvidenceLost(error.to_string()))?.map_err(|error| EvidenceLost(error.to_string()))
-    }
-}
-
-/// Under its own path if that is free or holds the same; under a numbered one otherwise.
-fn keep_one(folder: &Path, artefact: Artefact, manifest: &[Exhibit]) -> io::Result<Exhibit> {
-    if !admitted(&artefact.path) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` is no path for evidence", artefact.path)));
-    }
-    let sha256: String = Sha256::digest(&artefact.content).iter().map(|byte| format!("{byte:02x}")).collect();
-    let bytes = u64::try_from(artefact.content.len()).unwrap_or(u64::MAX);
-    for version in 1..=MAX_VERSIONS {
-        let path = if version == 1 { artefact.path.clone() } else { format!("{}.{version}", artefact.path) };
-        let exhibit = Exhibit { path, sha256: sha256.clone(), bytes };
-        match manifest.iter().find(|kept| kept.path == exhibit.path) {
-            Some(kept) if *kept == exhibit => return Ok(exhibit),
-            Some(_) => {}
-            None => {
-                let file = folder.join(&exhibit.path);
-                file.parent().map_or(Ok(()), private_folder)?;
-                write_durably(&file, &artefact.content)?;
-                return Ok(exhibit);
-            }
+        match tokio::task::spawn_blocking(move || store.keep_all(&request, &artefacts)).await {
+            Ok(kept) => kept.map_err(|error| EvidenceLost(error.to_string())),
+            Err(error) => Err(EvidenceLost(format!("keeping evidence was cut short: {error}"))),
         }
     }
-    Err(io::Error::other(format!("`{}` was kept {MAX_VERSIONS} times with different content", artefact.path)))
 }
 
-fn admitted(path: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-    };
-    path.len() <= PATH_LIMIT && path != MANIFEST && path.split('/').all(part)
-}
-
-fn read_manifest(folder: &Path) -> io::Result<Vec<Exhibit>> {
-    match fs::read(folder.join(MANIFEST)) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
-        Err(error) => Err(error),
+/// Refuses whatever could leave the request's folder, hide in it, or take the manifest's place.
+fn check_path(path: &str) -> Result<(), EvidenceError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let segment = |segment: &str| !segment.is_empty() && segment.len() <= 240 && !segment.starts_with('.') && segment.chars().all(plain);
+    match path.len() <= PATH_LIMIT && path != MANIFEST && path.split('/').all(segment) {
+        true => Ok(()),
+        false => Err(EvidenceError::Path(path.chars().take(80).collect())),
     }
 }
 
-fn private_folder(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+fn keep_one(folder: &Path, artefact: &Artefact) -> Result<Exhibit, EvidenceError> {
+    let sha256 = hex(&artefact.content);
+    for version in 1..=VERSIONS_LIMIT {
+        let name = match version {
+            1 => artefact.path.clone(),
+            _ => format!("{}.{version}", artefact.path),
+        };
+        let path = folder.join(&name);
+        match fs::read(&path) {
+            Ok(found) if hex(&found) != sha256 => continue,
+            // A crash may have come between the file's name and its folder.
+            Ok(_) => sync_parent(&path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => replace(&path, &artefact.content)?,
+            Err(error) => return Err(failed("read", &path)(error)),
+        }
+        return Ok(Exhibit { path: name, sha256, bytes: artefact.content.len() as u64 });
+    }
+    Err(EvidenceError::Versions(artefact.path.clone()))
 }
 
-/// Complete or not there: a temporary file, synced, renamed, and the folder synced.
-fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push("~");
-    let temporary = PathBuf::from(temporary);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+fn hex(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EvidenceError {
+    let path = path.to_owned();
+    move |why| EvidenceError::Io { what, path, why }
+}
+
+/// Writes a file so that it is there whole, or not at all. The temporary name starts with a dot, as no artefact's does.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), EvidenceError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    create_folders(parent)?;
+    let temporary = parent.join(".new");
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(failed("write", &temporary))?;
+    fs::rename(&temporary, path).map_err(failed("write", path))?;
+    sync_parent(path)
+}
+
+/// Creates missing folders from the top, each durable in its parent.
+fn create_folders(folder: &Path) -> Result<(), EvidenceError> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        create_folders(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed("create", folder)(error)),
+        Ok(()) | Err(_) => sync_parent(folder),
+    }
+}
+
+fn sync_parent(path: &Path) -> Result<(), EvidenceError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed("sync", parent))
 }

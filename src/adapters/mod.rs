@@ -1,6 +1,7 @@
 //! Implementations of the ports. They never import each other.
 
 pub mod audit;
+pub mod compute;
 pub mod deliveries;
 pub mod evidence;
 pub mod kubernetes;

@@ -1,13 +1,16 @@
-//! The machine's clock and randomness.
+//! The time and fresh names, from the system.
 
 use jiff::Timestamp;
 use stanch_commands::target::RequestId;
-use uuid::Uuid;
 
 use crate::core::step::StepKey;
 use crate::ports::{Clock, IdSource};
 
-/// The wall clock.
+/// Letters and digits of request ids: 32, so that five bits of a byte choose one evenly, without `0`, `1`, `l` and `o`, which people mistake
+/// when they read an id out.
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -17,24 +20,26 @@ impl Clock for SystemClock {
     }
 }
 
-/// Random names.
+/// Names from the system's randomness.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RandomIds;
 
-/// Digits and letters that nobody takes for one another, in lower case: a request id is read aloud on a call.
-const ALPHABET: &[u8; 30] = b"23456789abcdefghjkmnpqrstvwxyz";
-
 impl IdSource for RandomIds {
-    /// One of 30⁶ (730 million); the engine refuses one that is taken.
-    #[expect(clippy::expect_used, reason = "six characters of the alphabet are an admitted request id")]
+    /// `r-` and six characters: a billion ids, so that among a thousand requests a clash has a chance of one in two thousand. Whoever creates
+    /// a request looks whether the id is taken.
     fn request_id(&self) -> RequestId {
-        let random = Uuid::new_v4();
-        let letter = |byte: &u8| char::from(*ALPHABET.get(usize::from(*byte) % ALPHABET.len()).unwrap_or(&b'2'));
-        let letters: String = random.as_bytes().iter().take(6).map(letter).collect();
-        format!("r-{letters}").parse().expect("an admitted request id")
+        loop {
+            let drawn = uuid::Uuid::new_v4().into_bytes();
+            let letters: String =
+                drawn.iter().take(6).filter_map(|byte| ALPHABET.get(usize::from(byte & 31))).map(|b| char::from(*b)).collect();
+            // Always valid at the first attempt; a loop says so without a panic.
+            if let Ok(id) = format!("r-{letters}").parse() {
+                return id;
+            }
+        }
     }
 
     fn step_key(&self) -> StepKey {
-        StepKey::new(Uuid::new_v4().to_string())
+        StepKey::new(uuid::Uuid::new_v4().to_string())
     }
 }

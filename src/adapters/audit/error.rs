@@ -73,3 +73,25 @@ pub enum AuditError {
     #[error("an earlier write to the audit log failed; it must be opened again before anything is appended")]
     Poisoned,
 }
+
+impl AuditError {
+    /// Whether a write found the disk full. A sync that says so does not count: what the system then did with the pages is unknown, and
+    /// reading them back would prove nothing. (Files that are replaced are written from memory again, so their sync counts as a write.)
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Io { what, source, .. } => {
+                *what != "sync" && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::InUse { .. }
+            | Self::ExposedKey { .. }
+            | Self::DamagedKey { .. }
+            | Self::BadCheckpoint { .. }
+            | Self::Damaged { .. }
+            | Self::Shorter { .. }
+            | Self::Inconsistent { .. }
+            | Self::TooLong { .. }
+            | Self::Poisoned => false,
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The audit log: append-only, durable before it answers, in C2SP `tlog-tiles` layout with signed checkpoints.
 //!
 //! Files in the log's folder: `checkpoint`, `tile/…` and `tile/entries/…` as the specification says; `journal` with the entries that are not
-//! yet in a full bundle; `signing-key` (PKCS#8 DER, mode 0600), `verifier-key`, `lock`.
+//! yet in a full bundle; `signing-key` (PKCS#8 DER, mode 0600), `verifier-key`, `lock`; `reserve`, space that is given up when the disk is full.
 
 mod checkpoint;
 mod error;
@@ -22,10 +22,10 @@ pub use error::AuditError;
 use journal::Journal;
 use merkle::FullTile;
 pub use merkle::{Hash, TILE_WIDTH, Tree};
-pub use writer::{AuditWriter, Replayed};
+pub use writer::AuditWriter;
 
-/// Longest entry in bytes: a bundle stores lengths in 16 bits. The same as [`crate::ports::ENTRY_LIMIT_BYTES`].
-pub const ENTRY_LIMIT_BYTES: usize = crate::ports::ENTRY_LIMIT_BYTES;
+/// Longest entry in bytes: a bundle stores lengths in 16 bits.
+pub const ENTRY_LIMIT_BYTES: usize = 65_535;
 
 /// The log, opened for appending by one process.
 ///
