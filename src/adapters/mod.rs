@@ -1,3 +1,4 @@
 //! Implementations of the ports. They never import each other.
 
 pub mod audit;
+pub mod compute;
