@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use google_cloud_auth::credentials::{Credentials, anonymous};
 use google_cloud_compute_v1::client::{
-    Addresses, Disks, Firewalls, GlobalOperations, InstanceGroupManagers, Instances, RegionDisks, RegionInstanceGroupManagers,
+    Addresses, Disks, Firewalls, GlobalOperations, InstanceGroupManagers, Instances, Networks, RegionDisks, RegionInstanceGroupManagers,
     RegionOperations, Snapshots, ZoneOperations,
 };
 use google_cloud_gax::retry_policy::NeverRetry;
@@ -64,6 +64,7 @@ pub struct Compute {
     pub(super) region_disks: RegionDisks,
     pub(super) snapshots: Snapshots,
     pub(super) firewalls: Firewalls,
+    pub(super) networks: Networks,
     pub(super) addresses: Addresses,
     pub(super) groups: InstanceGroupManagers,
     pub(super) region_groups: RegionInstanceGroupManagers,
@@ -103,6 +104,7 @@ impl Compute {
             region_disks: client!(RegionDisks, options, credentials),
             snapshots: client!(Snapshots, options, credentials),
             firewalls: client!(Firewalls, options, credentials),
+            networks: client!(Networks, options, credentials),
             addresses: client!(Addresses, options, credentials),
             groups: client!(InstanceGroupManagers, options, credentials),
             region_groups: client!(RegionInstanceGroupManagers, options, credentials),

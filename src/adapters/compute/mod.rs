@@ -5,10 +5,16 @@
 
 mod client;
 mod links;
+mod on_disk;
+mod on_group;
+mod on_instance;
+mod on_network;
 mod problem;
 mod read;
 mod rule;
 mod session;
+mod steps;
+mod survey;
 mod write;
 
 pub use client::{Compute, ComputeBuildError, ComputeOptions};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,11 +22,22 @@ pub struct Session<'a> {
     calls: Mutex<Vec<Call>>,
     /// Request ids whose operation is done: the API answers one of them with the old operation and does nothing.
     pub spent: Mutex<BTreeSet<uuid::Uuid>>,
+    written: AtomicBool,
 }
 
 impl<'a> Session<'a> {
     pub fn new(compute: &'a Compute, key: &'a str) -> Self {
-        Self { compute, key, calls: Mutex::default(), spent: Mutex::default() }
+        Self { compute, key, calls: Mutex::default(), spent: Mutex::default(), written: AtomicBool::new(false) }
+    }
+
+    /// Whether an operation of this step may have taken effect.
+    pub fn has_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// An operation of this step is done.
+    pub fn set_written(&self) {
+        self.written.store(true, Ordering::Relaxed);
     }
 
     /// Everything that was sent, in order.

@@ -95,7 +95,13 @@ impl Session<'_> {
             operation = self.look(write.resource, &operation, &name).await.map_err(|problem| unknown(format!("was lost sight of ({problem})")))?;
         }
         self.spent.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        Problem::of_operation(operation).map_or(Ok(()), Err)
+        match Problem::of_operation(operation) {
+            Some(problem) => Err(problem),
+            None => {
+                self.set_written();
+                Ok(())
+            }
+        }
     }
 
     async fn look(&self, resource: &str, operation: &Operation, name: &str) -> Result<Operation, Problem> {
