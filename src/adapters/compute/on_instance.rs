@@ -22,7 +22,8 @@ impl Session<'_> {
 
     pub async fn protect(&self, instance: &InstanceRef) -> Result<(), Problem> {
         let path = links::instance(instance);
-        let write = Write { method: "compute.instances.setDeletionProtection", resource: &path, body: &json!({ "deletionProtection": true }) };
+        let write =
+            Write { method: "compute.instances.setDeletionProtection", resource: &path, body: &json!({ "deletionProtection": true }) };
         let request = || self.compute.instances.set_deletion_protection().set_project(instance.project.as_str());
         let request = || request().set_zone(instance.zone.as_str()).set_resource(instance.name.as_str()).set_deletion_protection(true);
         self.write(write, |id| request().set_request_id(id).send()).await

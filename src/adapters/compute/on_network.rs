@@ -68,7 +68,11 @@ impl Session<'_> {
             }
         }
         Ok(match open.is_empty() {
-            true => Found::in_place(format!("instance {} is cut off: {tag}, {} rules in force, no external address", instance.name, rules.len())),
+            true => Found::in_place(format!(
+                "instance {} is cut off: {tag}, {} rules in force, no external address",
+                instance.name,
+                rules.len()
+            )),
             false => Found::Not(open),
         })
     }
@@ -89,7 +93,8 @@ impl Session<'_> {
             }
             let effective = self.effective(instance, &name).await?;
             let in_force: Vec<FirewallRule> = effective.firewalls.iter().map(rule::read).collect::<Result<_, _>>()?;
-            let missing = wanted.iter().filter(|rule| !in_force.iter().any(|found| rule.name == found.name && rule.differences(found).is_empty()));
+            let missing =
+                wanted.iter().filter(|rule| !in_force.iter().any(|found| rule.name == found.name && rule.differences(found).is_empty()));
             open.extend(missing.map(|rule| format!("{name}: {} is not in force", rule.name)));
             let weaker = |found: &FirewallRule| wanted.iter().any(|rule| precedes(found, rule.direction, rule.priority));
             let before = in_force.iter().filter(|found| weaker(found) && !wanted.contains(found));

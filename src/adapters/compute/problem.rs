@@ -49,7 +49,8 @@ impl Problem {
     pub fn of(error: &Error) -> Self {
         let payload = error.http_payload().and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
         let said = |pointer: &str| payload.as_ref()?.pointer(pointer)?.as_str().map(str::to_owned);
-        let message = error.status().map(|status| status.message.clone()).or_else(|| said("/error/message")).unwrap_or_else(|| error.to_string());
+        let message =
+            error.status().map(|status| status.message.clone()).or_else(|| said("/error/message")).unwrap_or_else(|| error.to_string());
         let reason = said("/error/errors/0/reason").unwrap_or_default();
         match error.http_status_code() {
             Some(status) => Self::of_status(status, &reason, message),

@@ -31,7 +31,9 @@ impl Session<'_> {
         };
         match found.id {
             Some(id) if instance.id == id.into() => Ok(found),
-            Some(id) => Err(Problem::Stale(format!("instance {} now has the id {id}, it was {}: it is another one", instance.name, instance.id))),
+            Some(id) => {
+                Err(Problem::Stale(format!("instance {} now has the id {id}, it was {}: it is another one", instance.name, instance.id)))
+            }
             None => Err(Problem::Unreachable(format!("Compute answered with instance {} without an id", instance.name))),
         }
     }
@@ -55,7 +57,8 @@ impl Session<'_> {
         let (disks, region_disks) = (&self.compute.disks, &self.compute.region_disks);
         match place {
             Place::Zone(zone) => {
-                self.read("compute.disks.get", &path, || disks.get().set_project(project).set_zone(zone.as_str()).set_disk(name).send()).await
+                self.read("compute.disks.get", &path, || disks.get().set_project(project).set_zone(zone.as_str()).set_disk(name).send())
+                    .await
             }
             Place::Region(region) => {
                 let get = || region_disks.get().set_project(project).set_region(region.as_str()).set_disk(name);
@@ -124,7 +127,12 @@ impl Session<'_> {
         match &group.place {
             Place::Zone(zone) => {
                 let list = |token: String| {
-                    zonal.list_managed_instances().set_project(project).set_zone(zone.as_str()).set_instance_group_manager(name).set_page_token(token)
+                    zonal
+                        .list_managed_instances()
+                        .set_project(project)
+                        .set_zone(zone.as_str())
+                        .set_instance_group_manager(name)
+                        .set_page_token(token)
                 };
                 let method = "compute.instanceGroupManagers.listManagedInstances";
                 self.pages(method, &path, |token| list(token).send(), |page| (page.managed_instances, page.next_page_token)).await
@@ -166,7 +174,7 @@ impl Session<'_> {
         self.read("compute.instances.getEffectiveFirewalls", &links::instance(instance), || get().send()).await
     }
 
-    async fn pages<Page, Item, F>(
+    pub async fn pages<Page, Item, F>(
         &self,
         method: &str,
         path: &str,

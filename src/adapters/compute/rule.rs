@@ -74,6 +74,10 @@ pub fn read(found: &Firewall) -> Result<FirewallRule, Problem> {
         target_tags: found.target_tags.iter().cloned().collect(),
         priority: found.priority.map_or(DEFAULT_PRIORITY, |priority| u16::try_from(priority).unwrap_or(u16::MAX)),
         disabled: found.disabled.unwrap_or_default(),
-        unusual: unusual.iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| format!("{name} {}", values.join(" "))).collect(),
+        unusual: unusual
+            .iter()
+            .filter(|(_, values)| !values.is_empty())
+            .map(|(name, values)| format!("{name} {}", values.join(" ")))
+            .collect(),
     })
 }

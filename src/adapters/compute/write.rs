@@ -92,7 +92,8 @@ impl Session<'_> {
                 self.pause(looks).await;
             }
             looks = looks.saturating_add(1);
-            operation = self.look(write.resource, &operation, &name).await.map_err(|problem| unknown(format!("was lost sight of ({problem})")))?;
+            operation =
+                self.look(write.resource, &operation, &name).await.map_err(|problem| unknown(format!("was lost sight of ({problem})")))?;
         }
         self.spent.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         match Problem::of_operation(operation) {
