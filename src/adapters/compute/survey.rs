@@ -1,0 +1,214 @@
+//! What a plan needs to know about an instance.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use google_cloud_compute_v1::model::snapshot::Status as SnapshotStatus;
+use google_cloud_compute_v1::model::{AttachedDisk, Instance, NetworkInterface, Snapshot, attached_disk, network_interface, scheduling};
+use jiff::Timestamp;
+use stanch_commands::action::AccessConfig;
+use stanch_commands::facts::{ComputeFacts, DiskFacts, InterfaceFacts, NoInstance};
+use stanch_commands::firewall::PREFIX;
+use stanch_commands::firewall_rule::{Direction, FirewallRule};
+use stanch_commands::target::{ComputeName, DiskRef, InstanceRef, NetworkRef, ProjectId};
+
+use super::client::Compute;
+use super::links::{self, Link};
+use super::on_instance::addresses;
+use super::on_network::precedes;
+use super::problem::Problem;
+use super::rule;
+use super::session::Session;
+use crate::ports::{InstanceQuery, SurveyError, Surveyor};
+
+/// Label that every snapshot of Stanch carries.
+const REQUEST_LABEL: &str = "stanch-request";
+
+/// Priorities of the quarantine's denies, as the command `firewall` sets them.
+const DENIES: [(Direction, u16); 2] = [(Direction::Ingress, 1), (Direction::Egress, 0)];
+
+#[async_trait]
+impl Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> for Compute {
+    async fn survey(&self, query: &InstanceQuery) -> Result<Result<ComputeFacts, NoInstance>, SurveyError> {
+        Session::new(self, "").facts(query).await.map_err(Problem::survey)
+    }
+}
+
+impl Session<'_> {
+    async fn facts(&self, query: &InstanceQuery) -> Result<Result<ComputeFacts, NoInstance>, Problem> {
+        let Some((project, zone, name)) = links::provider_id(&query.provider_id) else {
+            return Ok(Err(NoInstance::NotOnCompute { provider_id: query.provider_id.clone() }));
+        };
+        let found = match self.instance(&project, &zone, &name).await {
+            Err(Problem::Missing(_)) => {
+                return Ok(Err(NoInstance::NotFound { instance: format!("projects/{project}/zones/{zone}/instances/{name}") }));
+            }
+            result => result?,
+        };
+        let id = found.id.ok_or_else(|| Problem::Unreachable(format!("Compute answered with instance {name} without an id")))?;
+        if let Some(expected) = query.expected_id.as_ref().filter(|expected| **expected != id.to_string()) {
+            return Ok(Err(NoInstance::AnotherId { expected: expected.clone(), found: id.to_string() }));
+        }
+        let instance = InstanceRef { project, zone, name, id: id.into() };
+        self.facts_of(instance, &found).await.map(Ok)
+    }
+
+    async fn facts_of(&self, instance: InstanceRef, found: &Instance) -> Result<ComputeFacts, Problem> {
+        let access_configs = self.access_configs(&instance, found).await?;
+        let interfaces: Vec<InterfaceFacts> =
+            found.network_interfaces.iter().map(|interface| interface_facts(interface, &access_configs)).collect::<Result<_, _>>()?;
+        let networks: BTreeSet<NetworkRef> = interfaces.iter().map(|interface| interface.network.clone()).collect();
+        let scheduling = found.scheduling.clone().unwrap_or_default();
+        Ok(ComputeFacts {
+            status: found.status.as_ref().and_then(|status| status.name()).unwrap_or("UNKNOWN").to_owned(),
+            preemptible: scheduling.preemptible == Some(true) || scheduling.provisioning_model == Some(scheduling::ProvisioningModel::Spot),
+            deletion_protection: found.deletion_protection.unwrap_or_default(),
+            tags: found.tags.iter().flat_map(|tags| tags.items.clone()).collect(),
+            disks: self.disk_facts(&instance, found).await?,
+            group: self.group_of(&instance, found).await?,
+            service_accounts: found
+                .service_accounts
+                .iter()
+                .map(|account| (account.email.clone().unwrap_or_default(), account.scopes.clone()))
+                .collect(),
+            firewall: self.quarantine_rules(&networks).await?,
+            tagged: self.quarantined(&instance.project, &networks).await?,
+            overriding: self.overriding(&instance, &interfaces).await?,
+            interfaces,
+            instance,
+        })
+    }
+
+    /// External addresses of every interface, and which of them are reserved.
+    pub async fn access_configs(&self, instance: &InstanceRef, found: &Instance) -> Result<Vec<AccessConfig>, Problem> {
+        let configs: Vec<AccessConfig> = found.network_interfaces.iter().flat_map(addresses).collect();
+        if configs.is_empty() {
+            return Ok(configs);
+        }
+        let reserved = self.addresses(&instance.project, &links::region(&instance.zone)).await?;
+        // Parsed, because IPv6 has several spellings.
+        let reserved: BTreeSet<IpAddr> = reserved.iter().filter_map(|address| address.address.as_deref()?.parse().ok()).collect();
+        let is_reserved = |config: &AccessConfig| config.address.parse().is_ok_and(|address: IpAddr| reserved.contains(&address));
+        Ok(configs.into_iter().map(|config| AccessConfig { reserved: is_reserved(&config), ..config }).collect())
+    }
+
+    async fn disk_facts(&self, instance: &InstanceRef, found: &Instance) -> Result<Vec<DiskFacts>, Problem> {
+        let snapshots = self.snapshots(&instance.project).await?;
+        let mut disks = Vec::new();
+        for attached in &found.disks {
+            let disk = self.persistent(attached).await?;
+            disks.push(DiskFacts {
+                device: attached.device_name.clone().unwrap_or_default(),
+                boot: attached.boot.unwrap_or_default(),
+                auto_delete: attached.auto_delete.unwrap_or_default(),
+                recent_snapshot: disk.as_ref().and_then(|disk| recent(disk, &snapshots)),
+                disk,
+            });
+        }
+        Ok(disks)
+    }
+
+    async fn persistent(&self, attached: &AttachedDisk) -> Result<Option<DiskRef>, Problem> {
+        if attached.r#type == Some(attached_disk::Type::Scratch) {
+            return Ok(None);
+        }
+        let source = attached.source.as_deref().unwrap_or_default();
+        let strange = || Problem::Unreachable(format!("Compute names a disk as `{source}`"));
+        let link = Link::parse(source).filter(|link| link.kind == "disks").ok_or_else(strange)?;
+        let place = link.place().ok_or_else(strange)?;
+        let id = self.disk(link.project, &place, link.name).await?.id.ok_or_else(strange)?;
+        let (project, name) = (link.project.parse().map_err(|_| strange())?, link.name.parse().map_err(|_| strange())?);
+        Ok(Some(DiskRef { project, place, name, id: id.into() }))
+    }
+
+    async fn quarantine_rules(&self, networks: &BTreeSet<NetworkRef>) -> Result<Vec<FirewallRule>, Problem> {
+        let projects: BTreeSet<&ProjectId> = networks.iter().map(|network| &network.project).collect();
+        let mut rules = Vec::new();
+        for project in projects {
+            for found in self.firewalls(project).await? {
+                let found = rule::read(&found)?;
+                let ours = found.name.as_str().starts_with(PREFIX) || found.target_tags.iter().any(|tag| tag.starts_with(PREFIX));
+                // A rule of our name on another network of the project stands in the way as well: names are unique in the project.
+                if ours {
+                    rules.push(found);
+                }
+            }
+        }
+        rules.sort();
+        Ok(rules)
+    }
+
+    async fn quarantined(
+        &self,
+        project: &ProjectId,
+        networks: &BTreeSet<NetworkRef>,
+    ) -> Result<BTreeMap<String, Vec<InstanceRef>>, Problem> {
+        let mut tagged: BTreeMap<String, Vec<InstanceRef>> = BTreeMap::new();
+        for found in self.instances(project).await? {
+            let on = |interface: &NetworkInterface| {
+                interface.network.as_deref().and_then(links::network).is_some_and(|net| networks.contains(&net))
+            };
+            let tags: Vec<&String> = found.tags.iter().flat_map(|tags| &tags.items).filter(|tag| tag.starts_with(PREFIX)).collect();
+            if tags.is_empty() || !found.network_interfaces.iter().any(on) {
+                continue;
+            }
+            let strange = || Problem::Unreachable(format!("Compute listed an instance as `{:?}`", found.self_link));
+            let instance = reference(&found).ok_or_else(strange)?;
+            tags.into_iter().for_each(|tag| tagged.entry(tag.clone()).or_default().push(instance.clone()));
+        }
+        tagged.values_mut().for_each(|instances| instances.sort());
+        Ok(tagged)
+    }
+
+    async fn overriding(&self, instance: &InstanceRef, interfaces: &[InterfaceFacts]) -> Result<Vec<String>, Problem> {
+        let mut phrases = BTreeSet::new();
+        for interface in interfaces {
+            let effective = self.effective(instance, &interface.name).await?;
+            phrases.extend(self.overriding_policies(&interface.network, &effective).await?);
+            for found in &effective.firewalls {
+                let found = rule::read(found)?;
+                if DENIES.iter().any(|(direction, priority)| precedes(&found, *direction, *priority)) {
+                    phrases.insert(format!("firewall rule {}", found.summary()));
+                }
+            }
+        }
+        Ok(phrases.into_iter().collect())
+    }
+}
+
+fn interface_facts(interface: &NetworkInterface, access_configs: &[AccessConfig]) -> Result<InterfaceFacts, Problem> {
+    let name = interface.name.clone().unwrap_or_default();
+    let strange = || Problem::Unreachable(format!("Compute names the network of {name} as {:?}", interface.network));
+    let network = interface.network.as_deref().and_then(links::network).ok_or_else(strange)?;
+    let ipv6 = matches!(interface.stack_type, Some(network_interface::StackType::Ipv4Ipv6 | network_interface::StackType::Ipv6Only));
+    Ok(InterfaceFacts {
+        network,
+        internal_ip: interface.network_ip.clone().unwrap_or_default(),
+        dual_stack: ipv6 || !interface.ipv_6_access_configs.is_empty(),
+        access_configs: access_configs.iter().filter(|config| config.interface == name).cloned().collect(),
+        name,
+    })
+}
+
+fn reference(found: &Instance) -> Option<InstanceRef> {
+    let link = Link::parse(found.self_link.as_deref()?)?;
+    let (_, zone) = link.scope?;
+    Some(InstanceRef { project: link.project.parse().ok()?, zone: zone.parse().ok()?, name: link.name.parse().ok()?, id: found.id?.into() })
+}
+
+/// The newest snapshot of the disk that is of use, and its age in seconds.
+fn recent(disk: &DiskRef, snapshots: &[Snapshot]) -> Option<(ComputeName, u64)> {
+    let now = Timestamp::now();
+    let of_disk = |snapshot: &&Snapshot| {
+        snapshot.source_disk_id.as_deref() == Some(disk.id.to_string().as_str())
+            && snapshot.labels.contains_key(REQUEST_LABEL)
+            && matches!(snapshot.status, Some(SnapshotStatus::Creating | SnapshotStatus::Uploading | SnapshotStatus::Ready))
+    };
+    let dated = snapshots.iter().filter(of_disk).filter_map(|snapshot| {
+        let created: Timestamp = snapshot.creation_timestamp.as_deref()?.parse().ok()?;
+        let age = u64::try_from(now.duration_since(created).as_secs()).unwrap_or_default();
+        Some((snapshot.name.as_deref()?.parse().ok()?, age))
+    });
+    dated.min_by_key(|(_, age)| *age)
+}
