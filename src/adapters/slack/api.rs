@@ -64,7 +64,9 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<Arc<Client>, SlackError> {
     let (url, https) = match endpoint {
         Endpoint::Tls(url) => {
             let roots = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider).map_err(SlackError::Certificates)?;
-            (url, roots.https_only().enable_all_versions().build())
+            // HTTP/2 would put every call on one connection, and the library's client cannot notice that it is dead: until the system gives
+            // it up, after a quarter of an hour, every call would time out. With HTTP/1.1 a call that times out takes its connection with it.
+            (url, roots.https_only().enable_http1().build())
         }
         Endpoint::Loopback(url) => {
             // No certificate is ever looked at here, so the machine needs none.

@@ -142,7 +142,12 @@ fn part(block: &Block, emoji: &Emoji, whole: &mut usize) -> Option<Part> {
             flexible(Setting::Lines, None, rows.iter().map(line).collect())
         }
         Block::Code(code) => flexible(Setting::Code, None, code.lines().map(plain).collect()),
-        Block::Voting => Some(Part::Fixed(voting(emoji))),
+        // Said once is enough, should a message ever ask for more than there is room for.
+        Block::Voting => {
+            let block = voting(emoji);
+            *whole = whole.checked_sub(text_cost(&block))?;
+            Some(Part::Fixed(block))
+        }
     }
 }
 

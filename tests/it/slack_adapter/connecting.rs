@@ -1,11 +1,14 @@
 //! Tokens, scopes and addresses.
 
 use std::error::Error;
+use std::io;
+use std::sync::{Arc, Mutex};
 
 use axum::http::StatusCode;
 use serde_json::json;
 use stanch::sandbox::server::{Fault, FaultRule};
 use stanch::sandbox::slack::App;
+use tracing::subscriber::DefaultGuard;
 
 use super::*;
 
@@ -160,4 +163,69 @@ async fn shutting_down() {
     rig.slack.shutdown().await;
     rig.emulator.wait_until(|view| view.connections() == 0, PATIENCE).await.expect("no connection");
     rig.finish().await;
+}
+
+/// A log that is kept.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Keeps what this thread logs, which is everything in a test on one thread.
+    fn of(filter: &str) -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || writer.clone());
+        (log, tracing::subscriber::set_default(subscriber.finish()))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// What goes right and wrong in the life of a connection.
+async fn a_life() -> (String, String) {
+    let mut rig = Rig::start().await;
+    let tokens = (rig.emulator.bot_token(), rig.emulator.app_token());
+    rig.emulator.type_command("U0RESPONDER", "C0INCIDENTS", "/stanch help").await.unwrap();
+    rig.inbound().await;
+    let fault = Fault::Answer { status: StatusCode::OK, headers: vec![], body: json!({ "ok": false, "error": "x", "token": tokens.0 }) };
+    rig.emulator.wire().inject(FaultRule { method: None, uri_contains: "users.info".into(), skip: 0, times: 1, fault });
+    rig.slack.subject(&account("U0APPROVER1")).await;
+    rig.slack.subject(&account("U0GUEST")).await;
+    rig.emulator.cut_sockets();
+    rig.connected().await;
+    rig.finish().await;
+    tokens
+}
+
+/// Goal: no log line shows a token, and with the recommended filter none shows a connection's ticket or a response URL. Method: the
+/// whole log, the library's included, and then the filtered one.
+#[tokio::test]
+async fn nothing_logs_a_token() {
+    let (log, guard) = Log::of("trace");
+    let (bot, app) = a_life().await;
+    drop(guard);
+    let text = log.text();
+    assert!(text.contains("connected to Slack") && text.contains("an account could not be looked up"));
+    assert!(!text.contains(&app) && !text.contains(&format!("Bearer {bot}")));
+    let (log, guard) = Log::of(&format!("debug,tungstenite=off,tokio_tungstenite=off,{}", stanch::adapters::slack::QUIET));
+    a_life().await;
+    drop(guard);
+    let text = log.text();
+    assert!(text.contains("connected to Slack") && text.contains("a connection to Slack ended"), "{text}");
+    for secret in [bot.as_str(), &app, "ticket=", "/commands/", "verification-token"] {
+        assert!(!text.contains(secret), "`{secret}` is in the log:\n{text}");
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use proptest::prelude::*;
 use serde_json::Value;
 use stanch::adapters::slack::rendered;
 use stanch::core::engine::{Event, State, apply, decide};
@@ -142,7 +143,7 @@ async fn far_too_long() {
     };
     let steps = || Block::Steps(lines(300).into_iter().map(|line| (Mark::Pending, line)).collect());
     let list = || Block::List { title: "Whom it hits", items: lines(300) };
-    let escaped = "<&>".repeat(20_000);
+    let escaped = "<&>".repeat(5_000);
     let cases = vec![
         frame(vec![steps()]),
         frame(vec![list()]),
@@ -152,7 +153,7 @@ async fn far_too_long() {
         frame(vec![Block::Table(lines(300).into_iter().map(|line| ("label", line)).collect())]),
         frame(vec![Block::Text("a short one".into()), steps(), list(), Block::Code(lines(300).join("\n")), Block::Text(escaped.clone())]),
         frame((0..200).map(|n| Block::Text(format!("part {n}"))).collect()),
-        frame((0..200).map(|_| steps()).collect()),
+        frame((0..60).map(|_| steps()).collect()),
         Message { blocks: vec![Block::Heading("<".repeat(500)), Block::Fine("&".repeat(5000))], ..Message::default() },
         Message { blocks: (0..100).map(|_| Block::Fine(escaped.clone())).collect(), ..Message::default() },
         Message { blocks: (0..100).map(|_| Block::Heading("x".repeat(150))).collect(), ..Message::default() },
@@ -171,6 +172,51 @@ async fn far_too_long() {
     let read: Vec<String> = posted(&cases).await.iter().map(Entry::visible_text).collect();
     let notes = |text: &String| text.lines().filter(|line| line.starts_with('…')).map(str::to_owned).collect::<Vec<_>>();
     insta::assert_snapshot!("what_is_left_out", read.iter().map(|text| notes(text).join(" | ")).collect::<Vec<_>>().join("\n"));
+}
+
+/// Every text, wherever it stands.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(fields) => {
+            let own = fields.get("text").and_then(Value::as_str);
+            own.into_iter().chain(fields.values().flat_map(texts)).collect()
+        }
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        _ => vec![],
+    }
+}
+
+fn any_block() -> impl Strategy<Value = Block> {
+    let words = || ("[a-z<>& \n]{0,9}", prop_oneof![0..5_usize, 0..900_usize]).prop_map(|(piece, times)| piece.repeat(times));
+    prop_oneof![
+        words().prop_map(Block::Heading),
+        words().prop_map(Block::Text),
+        prop::collection::vec(words(), 0..20).prop_map(|items| Block::List { title: "What stays open afterwards", items }),
+        prop::collection::vec(words(), 0..40).prop_map(|steps| Block::Steps(steps.into_iter().map(|step| (Mark::Running, step)).collect())),
+        prop::collection::vec(words(), 0..20).prop_map(|rows| Block::Table(rows.into_iter().map(|row| ("label", row)).collect())),
+        words().prop_map(Block::Code),
+        Just(Block::Voting),
+        words().prop_map(Block::Fine),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever a message holds, it keeps Slack's limits, and no text in it is empty or could be markup.
+    #[test]
+    fn any_message_keeps_the_limits(blocks in prop::collection::vec(any_block(), 0..80)) {
+        let rendered = rendered(&Message { blocks, ..one_of_each() }, &Emoji::default());
+        let all = Value::Array(rendered.blocks.clone());
+        prop_assert!(rendered.blocks.len() <= 50, "{} blocks", rendered.blocks.len());
+        prop_assert!(characters(&all) <= 9_600, "{} characters", characters(&all));
+        prop_assert!(rendered.blocks.iter().all(|block| characters(block) <= 3_000));
+        prop_assert!((1..=3_000).contains(&rendered.text.chars().count()));
+        let markup = "<!subteam^S0APPROVERS> <@U0APPROVER1>";
+        for text in texts(&all) {
+            prop_assert!(!text.is_empty() && (text == markup || !text.contains(['<', '>'])), "{text}");
+        }
+    }
 }
 
 /// Nothing to say is still something that Slack takes.
