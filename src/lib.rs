@@ -4,6 +4,7 @@
 
 pub mod adapters;
 pub mod app;
+pub mod bot;
 pub mod config;
 pub mod core;
 pub mod ports;

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use stanch::adapters::slack::QUIET;
 use stanch::config::Config;
 use stanch::core::policy::Policy;
+use tokio_util::sync::CancellationToken;
 
 /// Contains security incidents on Google Kubernetes Engine, with two-person approval and a record.
 #[derive(Debug, Parser)]
@@ -36,8 +38,14 @@ enum Command {
         /// A command; without it, all of them.
         command: Option<String>,
     },
-    /// Starts an emulated cluster with one compromised pod, its Compute project and a Slack workspace, on loopback. Prints how to reach them.
-    /// Ctrl-C ends it.
+    /// Connects to Slack and carries out what people agree on. SIGINT and SIGTERM end it after the steps that are under way.
+    ///
+    /// Example: stanch run --config /etc/stanch/stanch.toml --policy /etc/stanch/policy.toml --data-dir /var/lib/stanch
+    Run(bot::Options),
+    /// Starts an emulated cluster with one compromised pod, its Compute project and a Slack workspace, on loopback, and Stanch against them.
+    /// Prints how to reach them, or plays a scenario. Ctrl-C ends it.
+    ///
+    /// Example: stanch sandbox --scenario tests/scenarios/quarantine.txt
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Options),
 }
@@ -46,10 +54,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the last word of a command line program")]
-            {
-                eprintln!("error: {error:#}");
-            }
+            complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -59,6 +64,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Check { policy, config } => check(&policy, &config),
         Command::Explain { command } => explain(command.as_deref()),
+        Command::Run(options) => bot::run(options),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => sandbox::run(options),
     }
@@ -114,53 +120,199 @@ fn say(line: &str) {
     println!("{line}");
 }
 
+#[expect(clippy::print_stderr, reason = "the last word of a command line program")]
+fn complain(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Sets up what every long-running command needs: the log on standard error, and the one crypto provider.
+fn set_up(level: &str) -> anyhow::Result<()> {
+    use std::io::IsTerminal as _;
+    use tracing_subscriber::EnvFilter;
+
+    let filter = EnvFilter::builder().with_default_directive(level.parse()?).from_env().context("RUST_LOG is not understood")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter.add_directive(QUIET.parse()?)).with_writer(std::io::stderr);
+    // People read terminals, collectors read everything else.
+    let installed = if std::io::stderr().is_terminal() { log.try_init() } else { log.json().try_init() };
+    installed.map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))?;
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow::anyhow!("a crypto provider is installed already"))
+}
+
+/// Cancels the token at the first SIGINT or SIGTERM, and ends the process at the second.
+async fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).context("cannot wait for signals")?;
+    tokio::spawn(async move {
+        for last in [false, true] {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            if last {
+                complain("ended at once: steps under way are read back after the next start");
+                std::process::exit(1);
+            }
+            tracing::info!("ending: steps under way may finish; a second signal ends at once");
+            shutdown.cancel();
+        }
+    });
+    Ok(())
+}
+
+mod bot {
+    //! `stanch run`.
+
+    use std::path::PathBuf;
+    use std::process::ExitCode;
+    use std::sync::Arc;
+
+    use anyhow::Context as _;
+    use stanch::adapters::system::SystemClock;
+    use stanch::bot::{Bot, PACE};
+    use stanch::config::Config;
+    use tokio_util::sync::CancellationToken;
+
+    /// What `stanch run` takes.
+    #[derive(Debug, clap::Args)]
+    pub struct Options {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "config/stanch.toml")]
+        config: PathBuf,
+        /// The policy file.
+        #[arg(long, value_name = "FILE", default_value = "config/policy.toml")]
+        policy: PathBuf,
+        /// Where the audit log, evidence and derived state live; `$XDG_STATE_HOME/stanch` or `~/.local/state/stanch` otherwise. Back it up.
+        #[arg(long, value_name = "DIR", env = "STANCH_DATA_DIR")]
+        data_dir: Option<PathBuf>,
+    }
+
+    pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+        super::set_up("info")?;
+        let (policy_path, config_path) = (options.policy.display(), options.config.display());
+        let config = Config::from_toml(&super::read(&options.config)?).with_context(|| format!("`{config_path}` is wrong"))?;
+        let policy = super::read(&options.policy)?;
+        stanch::core::policy::Policy::from_toml(&policy).with_context(|| format!("`{policy_path}` is wrong"))?;
+        let data = options.data_dir.map_or_else(default_data, Ok)?;
+        let bot = Bot { config, policy, data, slack_api: None, clock: Arc::new(SystemClock), pace: PACE };
+        tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(async {
+            let shutdown = CancellationToken::new();
+            super::cancel_on_signal(shutdown.clone()).await?;
+            bot.run(shutdown, || tracing::info!("ready")).await
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn default_data() -> anyhow::Result<PathBuf> {
+        let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
+        Ok(state.context("neither XDG_STATE_HOME nor HOME is set; name the folder with --data-dir")?.join("stanch"))
+    }
+}
+
 #[cfg(feature = "sandbox")]
 mod sandbox {
     //! `stanch sandbox`.
 
+    use std::os::unix::process::CommandExt as _;
+    use std::path::{Path, PathBuf};
     use std::process::ExitCode;
 
     use anyhow::Context as _;
-    use stanch::sandbox::compute::ComputeEmulator;
-    use stanch::sandbox::kubernetes::KubernetesEmulator;
-    use stanch::sandbox::slack::{SlackEmulator, Workspace};
-    use stanch::sandbox::world::World;
+    use stanch::sandbox::scenario::{Scenario, Stage, play};
+    use tokio_util::sync::CancellationToken;
 
-    use super::say;
+    use super::{complain, say};
 
     /// What `stanch sandbox` takes.
     #[derive(Debug, clap::Args)]
     pub struct Options {
-        /// The folder that the kubeconfig is written to; a fresh one under the system's temporary folder otherwise.
+        /// Plays this scenario, prints the transcript and ends: exit status 0 if everything that it expects was so.
+        #[arg(long, value_name = "FILE")]
+        scenario: Option<PathBuf>,
+        /// The folder for kubeconfig, tokens, audit log and evidence; a fresh one under the system's temporary folder otherwise.
         #[arg(long, value_name = "DIR")]
-        state: Option<std::path::PathBuf>,
+        state: Option<PathBuf>,
     }
 
-    /// Runs until Ctrl-C.
+    /// What of the environment could lead out of the sandbox.
+    const LEADS_OUT: &[&str] = &[
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "KUBECONFIG",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+    ];
+
     pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+        leave_the_environment()?;
+        super::set_up("warn")?;
+        let scenario = options.scenario.as_deref().map(read).transpose()?;
         let state = options.state.unwrap_or_else(|| std::env::temp_dir().join(format!("stanch-sandbox-{}", std::process::id())));
-        std::fs::create_dir_all(&state).with_context(|| format!("cannot create `{}`", state.display()))?;
-        tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(serve(&state))
+        tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(async {
+            match scenario {
+                Some(scenario) => perform(&state, &scenario).await,
+                None => serve(&state).await,
+            }
+        })
     }
 
-    async fn serve(state: &std::path::Path) -> anyhow::Result<ExitCode> {
-        let world = World::compromised();
-        let kubernetes = KubernetesEmulator::start(&world).await.context("cannot start the Kubernetes emulator")?;
-        let compute = ComputeEmulator::start(&world).await.context("cannot start the Compute emulator")?;
-        let kubeconfig = state.join("kubeconfig");
-        std::fs::write(&kubeconfig, kubernetes.kubeconfig()).with_context(|| format!("cannot write `{}`", kubeconfig.display()))?;
-        say(&format!("Kubernetes emulator on {}; the pod shop/cart-7d4b9c6f5-x2x9q is compromised.", kubernetes.url()));
-        say(&format!("  export KUBECONFIG={}", kubeconfig.display()));
+    /// Begins again without the variables that could lead out of the sandbox.
+    fn leave_the_environment() -> anyhow::Result<()> {
+        if LEADS_OUT.iter().all(|variable| std::env::var_os(variable).is_none()) {
+            return Ok(());
+        }
+        let mut again = std::process::Command::new(std::env::current_exe().context("cannot find this program")?);
+        again.args(std::env::args_os().skip(1));
+        for variable in LEADS_OUT {
+            again.env_remove(variable);
+        }
+        Err(again.exec()).context("cannot begin again without proxies and credentials")
+    }
+
+    fn read(path: &Path) -> anyhow::Result<Scenario> {
+        Scenario::parse(&super::read(path)?).with_context(|| format!("`{}`", path.display()))
+    }
+
+    async fn perform(state: &Path, scenario: &Scenario) -> anyhow::Result<ExitCode> {
+        let mut stage = Stage::set(state).await?;
+        let played = play(&mut stage, scenario, |line| say(&format!("> {line}"))).await;
+        say(&format!("\nWhat people saw:\n{}", stage.transcript()));
+        stage.strike().await?;
+        say(&format!("The audit log and the evidence are in {}.", state.join("data").display()));
+        match played {
+            Ok(()) => {
+                say("Everything that the scenario expects was so.");
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(failed) => {
+                complain(&format!("The scenario failed at {failed}"));
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+
+    async fn serve(state: &Path) -> anyhow::Result<ExitCode> {
+        let stage = Stage::set(state).await?;
+        describe(state, &stage);
+        let shutdown = CancellationToken::new();
+        super::cancel_on_signal(shutdown.clone()).await?;
+        shutdown.cancelled().await;
+        stage.strike().await?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn describe(state: &Path, stage: &Stage) {
+        let (world, slack) = (stage.world(), stage.slack());
+        let state = state.display();
+        say(&format!("State is in {state}."));
+        say(&format!("Kubernetes emulator on {}; the pod shop/cart-7d4b9c6f5-x2x9q is compromised.", stage.kubernetes().url()));
+        say(&format!("  export KUBECONFIG={state}/kubeconfig"));
         say("  kubectl get pods --all-namespaces -o wide");
-        say(&format!("Compute emulator on {}:", compute.url()));
-        say(&format!(
-            "  export CLOUDSDK_CONFIG={} CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true CLOUDSDK_CORE_DISABLE_PROMPTS=1",
-            state.join("gcloud").display()
-        ));
-        say(&format!("  export CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE={}", compute.gcloud_endpoint()));
+        say(&format!("Compute emulator on {}:", stage.compute().url()));
+        say(&format!("  export CLOUDSDK_CONFIG={state}/gcloud CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true CLOUDSDK_CORE_DISABLE_PROMPTS=1"));
+        say(&format!("  export CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE={}", stage.compute().gcloud_endpoint()));
         say(&format!("  export CLOUDSDK_CORE_PROJECT={} CLOUDSDK_COMPUTE_ZONE={}", world.project, world.zone));
         say("  gcloud compute instances list");
-        let slack = SlackEmulator::start(&Workspace::sandbox()).await.context("cannot start the Slack emulator")?;
         say(&format!("Slack emulator on {}, for Slack's own SDKs (these tokens mean nothing elsewhere):", slack.api_url()));
         say(&format!(
             "  export SLACK_API_URL={}/ SLACK_BOT_TOKEN={} SLACK_APP_TOKEN={}",
@@ -168,11 +320,6 @@ mod sandbox {
             slack.bot_token(),
             slack.app_token()
         ));
-        say("Ctrl-C ends it.");
-        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
-        kubernetes.stop().await;
-        compute.stop().await;
-        slack.stop().await;
-        Ok(ExitCode::SUCCESS)
+        say("Stanch itself is connected to all three. `--scenario FILE` plays an incident with it. Ctrl-C ends it.");
     }
 }

@@ -72,7 +72,7 @@ impl Stanch {
         let Some(target) = parsed.arguments.target.clone() else {
             return Err(trouble("the command names no target", "name a pod or a node"));
         };
-        let default = self.parts.settings.channels.get(&inbound.channel).cloned().flatten();
+        let default = self.parts.settings.channels.get(&inbound.channel).cloned();
         Ok(Some((self.cluster(parsed.arguments.cluster.clone().or(default))?, target)))
     }
 

@@ -71,7 +71,7 @@ pub struct Settings {
     /// Limits of plans.
     pub limits: Limits,
     /// The channels in which mutations may be asked for, with their default clusters.
-    pub channels: BTreeMap<ChannelRef, Option<ClusterName>>,
+    pub channels: BTreeMap<ChannelRef, ClusterName>,
     /// Least time between two public messages in one channel.
     pub pace: Duration,
 }

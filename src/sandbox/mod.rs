@@ -6,6 +6,7 @@
 
 pub mod compute;
 pub mod kubernetes;
+pub mod scenario;
 pub mod server;
 pub mod slack;
 pub mod world;

@@ -103,6 +103,10 @@ impl ports::AuditLog for AuditWriter {
     async fn checkpoint(&self) -> Result<String, LogFailed> {
         self.ask(Job::Checkpoint).await
     }
+
+    fn has_room(&self) -> bool {
+        self.has_reserve()
+    }
 }
 
 /// What the thread owns.

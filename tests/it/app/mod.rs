@@ -62,7 +62,7 @@ fn begin(outside: &Arc<Outside>) -> Life {
         settings: Settings {
             form: Form::Strict,
             limits: Limits::default(),
-            channels: [(channel(), Some(facts.name.clone()))].into(),
+            channels: [(channel(), facts.name.clone())].into(),
             pace: Duration::ZERO,
         },
         clusters: [(facts.name, cluster)].into(),

@@ -1,0 +1,128 @@
+//! The bot, assembled: production adapters behind the app's ports, as the configuration says.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
+use stanch_commands::facts::ClusterFacts;
+use stanch_commands::target::ClusterName;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::audit::AuditWriter;
+use crate::adapters::compute::{Compute, ComputeOptions};
+use crate::adapters::deliveries::SeenDeliveries;
+use crate::adapters::evidence::EvidenceFolder;
+use crate::adapters::kubernetes::KubernetesCluster;
+use crate::adapters::slack::{Emoji, Slack, SlackSettings};
+use crate::adapters::system::RandomIds;
+use crate::app::{self, Cluster, Memory, Parts, Settings};
+use crate::config::{Access, Config, secret};
+use crate::core::identity::{ChannelRef, Platform};
+use crate::core::policy::Policy;
+use crate::ports::Clock;
+
+/// Name of the audit log in its checkpoints. The key tells one installation from another.
+const LOG_ORIGIN: &str = "stanch.dev/audit-log";
+/// Chat events that may wait for the app, which takes each within milliseconds: surveys and writes go on beside it.
+const EVENTS: usize = 256;
+/// Slack takes about one message a second in a channel.
+pub const PACE: Duration = Duration::from_millis(1_050);
+
+/// Everything that a bot is made of.
+pub struct Bot {
+    /// The configuration.
+    pub config: Config,
+    /// The policy file, as text.
+    pub policy: String,
+    /// Where state lives: the audit log, evidence, derived state.
+    pub data: PathBuf,
+    /// Slack's address, if it is not Slack's own.
+    pub slack_api: Option<String>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Least time between two public messages in one channel.
+    pub pace: Duration,
+}
+
+impl Bot {
+    /// Runs until `shutdown`. `ready` is called when the bot is connected.
+    ///
+    /// # Errors
+    /// What is missing or wrong, in words for an operator; or that the audit log failed.
+    pub async fn run(self, shutdown: CancellationToken, ready: impl FnOnce()) -> anyhow::Result<()> {
+        let policy = Policy::from_toml(&self.policy).context("the policy is wrong")?;
+        std::fs::create_dir_all(&self.data).with_context(|| format!("cannot create `{}`", self.data.display()))?;
+        let (log, memory) = open_log(&self.data.join("log"))?;
+        let evidence = self.data.join("evidence");
+        let evidence = EvidenceFolder::open(&evidence).with_context(|| format!("cannot use `{}`", evidence.display()))?;
+        let deliveries = SeenDeliveries::open(&self.data.join("derived"))?;
+        let clusters = self.clusters().await?;
+        let (sender, events) = mpsc::channel(EVENTS);
+        let slack = Arc::new(Slack::connect(self.slack_settings()?, sender).await.context("cannot connect to Slack")?);
+        let parts = Parts {
+            policy: Arc::new(policy),
+            policy_sha256: Sha256::digest(&self.policy).iter().map(|byte| format!("{byte:02x}")).collect(),
+            settings: Settings { form: self.config.form, limits: self.config.limits, channels: self.channels(), pace: self.pace },
+            clusters,
+            chat: slack.clone(),
+            log: Arc::new(log),
+            evidence: Arc::new(evidence),
+            deliveries: Arc::new(deliveries),
+            clock: self.clock,
+            ids: Arc::new(RandomIds),
+        };
+        tracing::info!(requests = memory.state.requests.len(), "connected");
+        ready();
+        let ended = app::run(parts, memory, events, shutdown).await;
+        slack.shutdown().await;
+        ended.context("the audit log failed, so Stanch stopped")
+    }
+
+    fn channels(&self) -> BTreeMap<ChannelRef, ClusterName> {
+        let channel = |(id, cluster): (&String, &ClusterName)| (ChannelRef { platform: Platform::Slack, id: id.clone() }, cluster.clone());
+        self.config.channels.iter().map(channel).collect()
+    }
+
+    fn slack_settings(&self) -> anyhow::Result<SlackSettings> {
+        let slack = &self.config.slack;
+        let emoji = Emoji { yes: slack.emoji.yes.clone(), no: slack.emoji.no.clone(), halt: slack.emoji.halt.clone() };
+        Ok(SlackSettings {
+            api_url: self.slack_api.clone(),
+            bot_token: secret(&slack.bot_token)?,
+            app_token: secret(&slack.app_token)?,
+            team_id: slack.team_id.clone(),
+            emoji,
+        })
+    }
+
+    async fn clusters(&self) -> anyhow::Result<BTreeMap<ClusterName, Cluster>> {
+        let endpoint = self.config.compute_endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let options = ComputeOptions { endpoint, ..ComputeOptions::default() };
+        let compute = Arc::new(Compute::new(options).await.context("cannot set up the Compute Engine client")?);
+        let mut clusters = BTreeMap::new();
+        for (name, cluster) in &self.config.clusters {
+            let kubernetes = match &cluster.access {
+                Access::Kubeconfig { path, context } => KubernetesCluster::from_kubeconfig(path, context).await,
+                Access::InCluster => KubernetesCluster::in_cluster(),
+            };
+            let kubernetes = Arc::new(kubernetes.with_context(|| format!("cannot set up cluster `{name}`"))?);
+            let facts = ClusterFacts { name: name.clone(), project: cluster.project.clone(), location: cluster.location.clone() };
+            clusters.insert(name.clone(), Cluster { facts, kubernetes, compute: compute.clone() });
+        }
+        Ok(clusters)
+    }
+}
+
+/// Opens the log and replays it.
+fn open_log(folder: &Path) -> anyhow::Result<(AuditWriter, Memory)> {
+    let (log, opened, entries) = AuditWriter::open(folder, LOG_ORIGIN).context("cannot open the audit log")?;
+    if opened.torn_bytes > 0 {
+        tracing::warn!(bytes = opened.torn_bytes, "an unfinished append was cut off the audit log");
+    }
+    let memory = Memory::replay(&entries).context("the audit log cannot be followed")?;
+    Ok((log, memory))
+}

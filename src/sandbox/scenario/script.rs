@@ -1,0 +1,214 @@
+//! The text of a scenario. One step a line; `#` begins a comment.
+//!
+//! ```text
+//! rosa: /stanch quarantine pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42
+//! rosa in #random: /stanch list
+//! amir reacts white_check_mark
+//! amir takes back white_check_mark
+//! amir presses Approve
+//! 8 minutes pass
+//! restart
+//! crash
+//! happens: recreate pod shop/cart-7d4b9c6f5-x2x9q
+//! expect in channel: words of a message
+//! expect in thread: words of a reply
+//! expect rosa reads: words that only she sees
+//! expect no writes
+//! expect isolated
+//! ```
+
+/// A scenario, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    pub(super) lines: Vec<Line>,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// From 1.
+    pub(super) number: usize,
+    /// As written.
+    pub(super) text: String,
+    /// What it says.
+    pub(super) step: Step,
+}
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Somebody types a slash command.
+    Types { who: String, channel: Option<String>, command: String },
+    /// Somebody reacts to the newest plan message.
+    Reacts { who: String, emoji: String },
+    /// Somebody takes that back.
+    TakesBack { who: String, emoji: String },
+    /// Somebody presses the newest button of that label.
+    Presses { who: String, label: String },
+    /// Time passes for the bot.
+    Passes { minutes: u32 },
+    /// The bot is asked to end, and started again.
+    Restart,
+    /// The bot is killed, and started again.
+    Crash,
+    /// Something happens to the world.
+    Happens(Happening),
+    /// Something must be so, now or soon.
+    Expect(Expected),
+}
+
+/// What happens to the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Happening {
+    /// A pod is deleted, and one of the same name appears.
+    RecreatePod { namespace: String, name: String },
+    /// A budget allows fewer disruptions.
+    MinAvailable { namespace: String, budget: String, count: i32 },
+    /// The node's instance is deleted, and one of the same name appears.
+    RecreateInstance { name: String },
+    /// Somebody else changes the instance's tags.
+    TouchTags { name: String, tag: String },
+    /// The next requests to an API whose address contains a text end without an answer, after they took effect.
+    LoseAnswers { api: Api, method: String, part: String, times: usize },
+    /// Slack's connections break.
+    CutSockets,
+}
+
+/// An emulated API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Api {
+    Kubernetes,
+    Compute,
+}
+
+/// What must be so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// A message that everybody sees.
+    InChannel(String),
+    /// A reply that everybody sees.
+    InThread(String),
+    /// A message that one person sees.
+    Reads { who: String, words: String },
+    /// No call outside of the class `Preserve` changed anything.
+    NoWrites,
+    /// The suspect's node is isolated, by the state of the emulators.
+    Isolated,
+}
+
+/// A line that is not understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "line {line} is not understood: `{text}`; a scenario has lines such as `amir reacts white_check_mark` or `expect in thread: isolated`"
+)]
+pub struct ScriptError {
+    /// From 1.
+    pub line: usize,
+    /// The line.
+    pub text: String,
+}
+
+impl Scenario {
+    /// Reads a scenario, all of it before anything is played.
+    ///
+    /// # Errors
+    /// [`ScriptError`] for the first line that is not understood.
+    pub fn parse(text: &str) -> Result<Self, ScriptError> {
+        let lines = (1..).zip(text.lines()).map(|(number, line)| (number, line.trim()));
+        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
+            let step = step(line).ok_or_else(|| ScriptError { line: number, text: line.to_owned() })?;
+            Ok(Line { number, text: line.to_owned(), step })
+        });
+        Ok(Self { lines: lines.collect::<Result<_, _>>()? })
+    }
+}
+
+fn step(line: &str) -> Option<Step> {
+    if let Some(expected) = line.strip_prefix("expect ") {
+        return expectation(expected).map(Step::Expect);
+    }
+    if let Some(event) = line.strip_prefix("happens: ") {
+        return happening(&words(event)).map(Step::Happens);
+    }
+    if let Some((who, command)) = line.split_once(": /stanch") {
+        let (who, channel) = match who.split_once(" in #") {
+            Some((who, channel)) => (who, Some(channel.to_owned())),
+            None => (who, None),
+        };
+        return Some(Step::Types { who: name(who)?, channel, command: format!("/stanch{command}") });
+    }
+    match words(line).as_slice() {
+        ["restart"] => Some(Step::Restart),
+        ["crash"] => Some(Step::Crash),
+        [minutes, "minutes", "pass"] => Some(Step::Passes { minutes: minutes.parse().ok()? }),
+        [who, "reacts", emoji] => Some(Step::Reacts { who: name(who)?, emoji: (*emoji).to_owned() }),
+        [who, "takes", "back", emoji] => Some(Step::TakesBack { who: name(who)?, emoji: (*emoji).to_owned() }),
+        [who, "presses", label @ ..] if !label.is_empty() => Some(Step::Presses { who: name(who)?, label: label.join(" ") }),
+        _ => None,
+    }
+}
+
+fn expectation(text: &str) -> Option<Expected> {
+    match text.split_once(": ") {
+        None if text == "no writes" => Some(Expected::NoWrites),
+        None if text == "isolated" => Some(Expected::Isolated),
+        None => None,
+        Some(("in channel", words)) => Some(Expected::InChannel(words.to_owned())),
+        Some(("in thread", words)) => Some(Expected::InThread(words.to_owned())),
+        Some((who, words)) => Some(Expected::Reads { who: name(who.strip_suffix(" reads")?)?, words: words.to_owned() }),
+    }
+}
+
+fn happening(words: &[&str]) -> Option<Happening> {
+    let owned = |text: &str| text.to_owned();
+    match words {
+        ["recreate", "pod", pod] => {
+            let (namespace, name) = pod.split_once('/')?;
+            Some(Happening::RecreatePod { namespace: owned(namespace), name: owned(name) })
+        }
+        ["budget", budget, "needs", count] => {
+            let (namespace, budget) = budget.split_once('/')?;
+            Some(Happening::MinAvailable { namespace: owned(namespace), budget: owned(budget), count: count.parse().ok()? })
+        }
+        ["recreate", "instance", name] => Some(Happening::RecreateInstance { name: owned(name) }),
+        ["tag", name, tag] => Some(Happening::TouchTags { name: owned(name), tag: owned(tag) }),
+        ["lose", times, "answers", "of", api, method, part] => {
+            let api = match *api {
+                "kubernetes" => Api::Kubernetes,
+                "compute" => Api::Compute,
+                _ => return None,
+            };
+            Some(Happening::LoseAnswers { api, method: owned(method), part: owned(part), times: times.parse().ok()? })
+        }
+        ["cut", "sockets"] => Some(Happening::CutSockets),
+        _ => None,
+    }
+}
+
+/// One word in lower case.
+fn name(text: &str) -> Option<String> {
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase());
+    plain.then(|| text.to_owned())
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_understood_and_nothing_else() {
+        let text = "# comment\n\nrosa: /stanch quarantine pod a/b incident:x\nrosa in #random: /stanch\namir reacts x\namir takes back x\n\
+                    amir presses Ask again\n8 minutes pass\nrestart\ncrash\nhappens: recreate pod a/b\nhappens: budget a/b needs 3\n\
+                    happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
+                    expect no writes\nexpect isolated";
+        let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
+        assert_eq!(scenario, Ok(16));
+        for wrong in ["rosa types x", "expect nothing", "happens: rain", "Rosa reacts x", "x minutes pass", "expect rosa hears: x"] {
+            assert_eq!(Scenario::parse(wrong), Err(ScriptError { line: 1, text: wrong.to_owned() }));
+        }
+    }
+}
