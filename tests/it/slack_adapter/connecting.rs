@@ -155,7 +155,7 @@ async fn nothing_prints_a_token() {
 /// has only just made would stay open until something comes over it.
 #[tokio::test]
 async fn shutting_down() {
-    let mut rig = Rig::start().await;
+    let mut rig = Rig::with_both(100).await;
     for _ in 0..2 {
         rig.emulator.type_command("U0RESPONDER", "C0INCIDENTS", "/stanch help").await.unwrap();
         rig.inbound().await;
@@ -196,7 +196,7 @@ impl Log {
 
 /// What goes right and wrong in the life of a connection.
 async fn a_life() -> (String, String) {
-    let mut rig = Rig::start().await;
+    let mut rig = Rig::with_both(100).await;
     let tokens = (rig.emulator.bot_token(), rig.emulator.app_token());
     rig.emulator.type_command("U0RESPONDER", "C0INCIDENTS", "/stanch help").await.unwrap();
     rig.inbound().await;
@@ -205,7 +205,7 @@ async fn a_life() -> (String, String) {
     rig.slack.subject(&account("U0APPROVER1")).await;
     rig.slack.subject(&account("U0GUEST")).await;
     rig.emulator.cut_sockets();
-    rig.connected().await;
+    rig.connected_again().await;
     rig.finish().await;
     tokens
 }
