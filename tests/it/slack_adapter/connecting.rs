@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use stanch::sandbox::server::{Fault, FaultRule};
 use stanch::sandbox::slack::App;
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
 use super::*;
@@ -181,12 +182,14 @@ impl io::Write for Log {
 }
 
 impl Log {
-    /// Keeps what this thread logs, which is everything in a test on one thread.
-    fn of(filter: &str) -> (Self, DefaultGuard) {
+    /// Keeps what this thread logs, which is everything in a test on one thread. The second subscriber does nothing: where there is only
+    /// one, `tracing` asks the thread that comes first by a log line whether anybody wants it, and the threads of other tests do not.
+    fn of(filter: &str) -> (Self, (DefaultGuard, Dispatch)) {
+        let second = Dispatch::new(tracing_subscriber::registry());
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || writer.clone());
-        (log, tracing::subscriber::set_default(subscriber.finish()))
+        (log, (tracing::subscriber::set_default(subscriber.finish()), second))
     }
 
     fn text(&self) -> String {
