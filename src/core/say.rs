@@ -9,7 +9,7 @@ use stanch_commands::action::{ActionClass, Undo};
 use stanch_commands::definition::Phase;
 use stanch_commands::locate::Finding;
 use stanch_commands::parse::UsageError;
-use stanch_commands::plan::{Plan, PlanDigest};
+use stanch_commands::plan::{Plan, PlanDigest, StepId};
 use stanch_commands::refusal::Refusal;
 use stanch_commands::target::{NodeName, RequestId};
 
@@ -426,14 +426,7 @@ fn progress(id: &RequestId, request: &Request) -> Message {
     let fates = request.fates();
     let lines = request.made.plan.steps().map(|(step, body)| {
         let mark = mark(fates.get(&step).copied().unwrap_or(Fate::Pending));
-        let told = match request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
-            Some(Outcome::Succeeded(receipt)) if receipt.already_so => format!(": already so, {}", receipt.summary),
-            Some(Outcome::Succeeded(receipt)) => format!(": {}", receipt.summary),
-            Some(Outcome::Failed(failure)) => format!(": {failure}"),
-            Some(Outcome::Unknown(why)) => format!(": not known yet, {why}"),
-            None => String::new(),
-        };
-        (mark, format!("{step}. {}{told}", body.action.summary()))
+        (mark, format!("{step}. {}", standing(request, step, &body.action.summary())))
     });
     let blocks = vec![Block::Heading(format!("{id}: {}", stage(request))), Block::Text(votes(request)), Block::Steps(lines.collect())];
     let controls = match request.stage {
@@ -443,22 +436,33 @@ fn progress(id: &RequestId, request: &Request) -> Message {
     Message { controls, ..Message::of(blocks) }
 }
 
+/// How a step stands: what was read back once it is in place, what is to be done until then.
+fn standing(request: &Request, step: StepId, action: &str) -> String {
+    match request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
+        Some(Outcome::Succeeded(receipt)) if receipt.already_so => format!("{} (already so)", receipt.summary),
+        Some(Outcome::Succeeded(receipt)) => receipt.summary.clone(),
+        Some(Outcome::Failed(failure)) => format!("{action}: {failure}"),
+        Some(Outcome::Unknown(why)) => format!("{action}: not known yet, {why}"),
+        None => action.to_owned(),
+    }
+}
+
 fn ended(id: &RequestId, request: &Request) -> Message {
     let Stage::Ended(ending) = &request.stage else { return progress(id, request) };
     let (mut in_place, mut missing, mut open) = (Vec::new(), Vec::new(), Vec::new());
     let fates = request.fates();
     for (step, body) in request.made.plan.steps().filter(|(_, body)| body.action.class() != ActionClass::Verify) {
-        let line = format!("{step}. {}", body.action.summary());
+        let line = format!("{step}. {}", standing(request, step, &body.action.summary()));
         match fates.get(&step) {
             Some(Fate::Succeeded) => in_place.push(line),
             Some(Fate::Running) => open.push(line),
-            Some(Fate::Failed) => match request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
-                Some(Outcome::Failed(failure)) => {
-                    let hint = failure.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-                    missing.push(format!("{line}: {failure}{hint}"));
-                }
-                Some(Outcome::Succeeded(_) | Outcome::Unknown(_)) | None => missing.push(line),
-            },
+            Some(Fate::Failed) => {
+                let hint = match request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
+                    Some(Outcome::Failed(failure)) => failure.hint.as_ref().map(|hint| format!(" ({hint})")),
+                    Some(Outcome::Succeeded(_) | Outcome::Unknown(_)) | None => None,
+                };
+                missing.push(format!("{line}{}", hint.unwrap_or_default()));
+            }
             Some(Fate::Pending | Fate::Withheld) | None => missing.push(line),
         }
     }

@@ -9,6 +9,7 @@ mod core;
 mod kubernetes_adapter;
 mod kubernetes_emulator;
 mod plans;
+mod scenarios;
 mod slack_adapter;
 mod slack_emulator;
 mod stores;

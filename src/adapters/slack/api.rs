@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +24,10 @@ pub(super) type Client = SlackClient<SlackClientHyperHttpsConnector>;
 /// How long one call may take; the library knows no limit. Slack answers within a second or two, and whoever waits for an answer can
 /// act on "unavailable", but not on silence.
 const CALL: Duration = Duration::from_secs(10);
+
+/// How long the other end of a connection may leave what it was sent without a sign of having received it. On a network that works, a
+/// packet and its repetitions take a few seconds; the system alone would wait for a quarter of an hour.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// How long to wait if Slack limits a call and does not say for how long. It always says so; tier 2, the slowest in use, refills every 3 s.
 const RETRY_AFTER: Duration = Duration::from_secs(3);
@@ -64,19 +69,33 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<Arc<Client>, SlackError> {
     let (url, https) = match endpoint {
         Endpoint::Tls(url) => {
             let roots = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider).map_err(SlackError::Certificates)?;
-            // HTTP/2 would put every call on one connection, and the library's client cannot notice that it is dead: until the system gives
-            // it up, after a quarter of an hour, every call would time out. With HTTP/1.1 a call that times out takes its connection with it.
-            (url, roots.https_only().enable_http1().build())
+            // HTTP/2 would put every call on one connection, and if that one is dead, every call would time out until somebody notices. With
+            // HTTP/1.1 a call that times out takes its connection with it.
+            (url, roots.https_only().enable_http1().wrap_connector(patient()))
         }
         Endpoint::Loopback(url) => {
             // No certificate is ever looked at here, so the machine needs none.
             let tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
             let tls = tls.map_err(|error| SlackError::Certificates(std::io::Error::other(error)))?;
             let tls = tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-            (url, HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build())
+            (url, HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(patient()))
         }
     };
     Ok(Arc::new(SlackClient::new(SlackClientHyperConnector::from(https).with_slack_api_url(url))))
+}
+
+/// Connections that notice when nobody is there any more. The library asks for the addresses of Socket Mode through them, without a limit of
+/// its own, and would be deaf for as long as that call hangs.
+fn patient() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    // The connector around this one decides about schemes.
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CALL));
+    connector.set_keepalive(Some(SILENCE));
+    #[cfg(target_os = "linux")]
+    connector.set_tcp_user_timeout(Some(SILENCE));
+    connector
 }
 
 /// The library's form of a token. Its `Debug` shows only the length.

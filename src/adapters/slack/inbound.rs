@@ -23,8 +23,8 @@ pub(super) type Listener = SlackClientSocketModeListener<SlackClientHyperHttpsCo
 /// Connections at a time. Slack renews each of them every few hours, and a command typed in the gap of the only one would fail.
 const CONNECTIONS: u32 = 2;
 
-/// Seconds between the first connection and the second, so that Slack does not renew both at once.
-const STAGGER_S: u64 = 1;
+/// Seconds between the first connection and the second, so that Slack does not renew both at once. Renewing one takes about a second.
+const STAGGER_S: u64 = 3;
 
 /// Seconds between attempts to connect. Slack's own clients begin with 5; with two connections this makes 12 attempts a minute.
 const RECONNECT_S: u64 = 10;

@@ -29,8 +29,8 @@ pub fn manifest() -> Value {
             "description": "Contains security incidents on GKE, with two-person approval and a record.",
         },
         "features": {
-            // So that people read what is whispered where they are not in the channel.
-            "app_home": { "home_tab_enabled": false, "messages_tab_enabled": true, "messages_tab_read_only_enabled": true },
+            // The direct message is where people read what cannot be whispered in a channel, and where they may ask for help and status.
+            "app_home": { "home_tab_enabled": false, "messages_tab_enabled": true, "messages_tab_read_only_enabled": false },
             "bot_user": { "display_name": "stanch", "always_online": true },
             "slash_commands": [{
                 "command": "/stanch",

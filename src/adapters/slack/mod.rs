@@ -8,6 +8,9 @@
 //! A crypto provider of rustls is installed for the process before [`Slack::connect`].
 //!
 //! # Caveats
+//! There are two connections, so what people do can arrive in another order than they did it.
+//! The library sets no time limit on the last step of making a connection, the WebSocket's handshake. One that hangs there is noticed when
+//! the system gives it up; the other goes on.
 //! The library logs addresses of connections, which hold one-time tickets, under the target `slack_morphism`: see [`QUIET`].
 //! Accounts whose home is another workspace of the same organisation (Enterprise Grid) count as strangers.
 

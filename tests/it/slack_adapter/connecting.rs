@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use stanch::sandbox::server::{Fault, FaultRule};
 use stanch::sandbox::slack::App;
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
 use super::*;
@@ -155,7 +156,7 @@ async fn nothing_prints_a_token() {
 /// has only just made would stay open until something comes over it.
 #[tokio::test]
 async fn shutting_down() {
-    let mut rig = Rig::start().await;
+    let mut rig = Rig::with_both(100).await;
     for _ in 0..2 {
         rig.emulator.type_command("U0RESPONDER", "C0INCIDENTS", "/stanch help").await.unwrap();
         rig.inbound().await;
@@ -181,12 +182,14 @@ impl io::Write for Log {
 }
 
 impl Log {
-    /// Keeps what this thread logs, which is everything in a test on one thread.
-    fn of(filter: &str) -> (Self, DefaultGuard) {
+    /// Keeps what this thread logs, which is everything in a test on one thread. The second subscriber does nothing: where there is only
+    /// one, `tracing` asks the thread that comes first by a log line whether anybody wants it, and the threads of other tests do not.
+    fn of(filter: &str) -> (Self, (DefaultGuard, Dispatch)) {
+        let second = Dispatch::new(tracing_subscriber::registry());
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || writer.clone());
-        (log, tracing::subscriber::set_default(subscriber.finish()))
+        (log, (tracing::subscriber::set_default(subscriber.finish()), second))
     }
 
     fn text(&self) -> String {
@@ -196,7 +199,7 @@ impl Log {
 
 /// What goes right and wrong in the life of a connection.
 async fn a_life() -> (String, String) {
-    let mut rig = Rig::start().await;
+    let mut rig = Rig::with_both(100).await;
     let tokens = (rig.emulator.bot_token(), rig.emulator.app_token());
     rig.emulator.type_command("U0RESPONDER", "C0INCIDENTS", "/stanch help").await.unwrap();
     rig.inbound().await;
@@ -205,7 +208,7 @@ async fn a_life() -> (String, String) {
     rig.slack.subject(&account("U0APPROVER1")).await;
     rig.slack.subject(&account("U0GUEST")).await;
     rig.emulator.cut_sockets();
-    rig.connected().await;
+    rig.connected_again().await;
     rig.finish().await;
     tokens
 }

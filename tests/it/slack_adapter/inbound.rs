@@ -170,7 +170,7 @@ async fn duplicates_have_one_id() {
 /// What Slack delivers late, in another order, or again because it was lost, arrives once and under an id of its own.
 #[tokio::test]
 async fn late_swapped_and_lost_deliveries() {
-    let timing = Timing { ack: Duration::from_millis(500), ..workspace().timing };
+    let timing = Timing { ack: Duration::from_secs(2), ..workspace().timing };
     let mut rig = Rig::of(&Workspace { timing, ..workspace() }, 100).await;
     let plan = rig.say("a plan").await;
     rig.emulator.disturb(Some(EnvelopeKind::Event), Mishap::Drop);
@@ -196,16 +196,16 @@ async fn late_swapped_and_lost_deliveries() {
 /// that vanishes, then connections that are renewed, announced to end, and cut.
 #[tokio::test]
 async fn reconnecting() {
-    let mut rig = Rig::start().await;
+    let mut rig = Rig::with_both(100).await;
     let plan = rig.say("a plan").await;
     rig.emulator.disturb(Some(EnvelopeKind::Event), Mishap::Lose);
     rig.react("U0APPROVER1", &plan, "white_check_mark").await;
     rig.emulator.disconnect_sockets(DisconnectReason::RefreshRequested);
-    rig.connected().await;
+    rig.connected_again().await;
     rig.emulator.disconnect_sockets(DisconnectReason::Warning);
-    rig.connected().await;
+    rig.connected_again().await;
     rig.emulator.cut_sockets();
-    rig.connected().await;
+    rig.connected_again().await;
     assert_eq!(rig.slack.votes(&plan).await.unwrap().yes, [account("U0APPROVER1")].into());
     let delivery = rig.type_help().await;
     assert_eq!(rig.inbound().await, typed(&delivery, "help"));
@@ -216,7 +216,7 @@ async fn reconnecting() {
 /// is not acknowledged then is tested beside the code, and that Slack delivers it again above.)
 #[tokio::test]
 async fn a_full_queue() {
-    let mut rig = Rig::of(&workspace(), 1).await;
+    let mut rig = Rig::with_both(1).await;
     let posted = rig.slack.post(&incidents(), None, &plan()).await.unwrap();
     let delivery = rig.type_help().await;
     let refused = rig.emulator.type_command("U0APPROVER1", "C0INCIDENTS", "/stanch list").await.unwrap();
@@ -233,11 +233,11 @@ async fn a_full_queue() {
 /// A new connection is told of even if the queue is full at that moment.
 #[tokio::test]
 async fn a_new_connection_waits_for_its_place() {
-    let mut rig = Rig::of(&workspace(), 1).await;
+    let mut rig = Rig::with_both(1).await;
     let delivery = rig.type_help().await;
     rig.emulator.disconnect_sockets(DisconnectReason::RefreshRequested);
     rig.emulator.wait_until(|view| view.connections() == 2, PATIENCE).await.expect("two connections");
     assert_eq!(rig.inbound().await, typed(&delivery, "help"));
-    rig.connected().await;
+    rig.connected_again().await;
     rig.finish().await;
 }

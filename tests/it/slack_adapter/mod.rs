@@ -56,7 +56,7 @@ impl Rig {
         Self::of(&workspace(), 100).await
     }
 
-    /// With both connections up, and what they say about it taken.
+    /// With one connection up. The other one follows when it follows.
     async fn of(workspace: &Workspace, queue: usize) -> Self {
         // Another test may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -64,12 +64,20 @@ impl Rig {
         let (sender, events) = channel(queue);
         let slack = Slack::connect(settings(&emulator), sender).await.expect("a connection");
         let mut rig = Self { emulator, slack, events };
-        rig.connected().await;
+        assert_eq!(rig.event().await, ChatEvent::Connected);
         rig
     }
 
-    /// Waits until both connections are up, and takes what is said about them.
-    async fn connected(&mut self) {
+    /// With both connections up.
+    async fn with_both(queue: usize) -> Self {
+        let mut rig = Self::of(&workspace(), queue).await;
+        assert_eq!(rig.event().await, ChatEvent::Connected);
+        rig.emulator.wait_until(|view| view.connections() == 2, PATIENCE).await.expect("two connections");
+        rig
+    }
+
+    /// Waits until both connections are up again.
+    async fn connected_again(&mut self) {
         for _ in 0..2 {
             assert_eq!(self.event().await, ChatEvent::Connected);
         }
@@ -80,10 +88,12 @@ impl Rig {
         tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("a connection")
     }
 
+    /// The next input.
     async fn inbound(&mut self) -> Inbound {
-        match self.event().await {
-            ChatEvent::Inbound(inbound) => inbound,
-            ChatEvent::Connected => panic!("an unexpected connection"),
+        loop {
+            if let ChatEvent::Inbound(inbound) = self.event().await {
+                return inbound;
+            }
         }
     }
 
@@ -107,7 +117,9 @@ impl Rig {
     /// Ends everything, and asserts that nothing is left over and that nothing went wrong unseen.
     async fn finish(mut self) {
         self.emulator.wait_until(|view| view.unfinished_events() == 0, PATIENCE).await.expect("all events to be finished");
-        assert_eq!(self.events.try_recv().ok(), None, "an event is left over");
+        while let Ok(event) = self.events.try_recv() {
+            assert_eq!(event, ChatEvent::Connected, "an input is left over");
+        }
         assert_eq!(self.emulator.violations(), Vec::<String>::new());
         assert_eq!(self.emulator.pending_mishaps(), vec![]);
         assert_eq!(self.emulator.wire().pending_faults().len(), 0);
