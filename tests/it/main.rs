@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod audit;
+mod compute_adapter;
 mod compute_emulator;
 mod control_plane;
 mod core;
