@@ -63,7 +63,10 @@ impl Session<'_> {
                 Ok(operation) => return Ok(operation),
                 Err(problem) => problem,
             };
-            lost |= matches!(problem, Problem::Lost(_));
+            if matches!(problem, Problem::Lost(_)) {
+                lost = true;
+                self.set_written();
+            }
             let again = matches!(problem, Problem::Later(_) | Problem::Lost(_) | Problem::Unreachable(_));
             if !again || attempt >= ATTEMPTS {
                 // The attempt whose answer was lost may be what it conflicts with. The caller reads again in any case.
