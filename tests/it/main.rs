@@ -2,6 +2,7 @@
 
 mod app;
 mod audit;
+mod compute_adapter;
 mod compute_emulator;
 mod config;
 mod control_plane;

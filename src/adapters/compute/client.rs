@@ -14,13 +14,13 @@ use google_cloud_gax::retry_policy::NeverRetry;
 pub struct ComputeOptions {
     /// Another endpoint than Google's, such as the sandbox. It is called without credentials: a token must never reach it.
     pub endpoint: Option<String>,
-    /// How long one attempt may take. `operations.wait` has [`WAIT_TIMEOUT`] instead.
+    /// How long one attempt may take. `operations.wait` has 130 s instead.
     pub attempt_timeout: Duration,
     /// How long one operation is waited for.
     pub operation_limit: Duration,
     /// How long an abandoned member may stay listed.
     pub abandon_limit: Duration,
-    /// The first pause between two attempts or two looks; it doubles up to [`LONGEST_PAUSE`].
+    /// The first pause between two attempts or two looks; it doubles up to eight seconds.
     pub pause: Duration,
 }
 

@@ -125,7 +125,7 @@ impl Session<'_> {
             if of_network && network_policies_first == Some(false) {
                 continue;
             }
-            let name = policy.short_name.as_ref().or(policy.display_name.as_ref()).or(policy.name.as_ref()).cloned().unwrap_or_default();
+            let name = policy.short_name.as_ref().or(policy.name.as_ref()).cloned().unwrap_or_default();
             let phrase = |rule: &google_cloud_compute_v1::model::FirewallPolicyRule| {
                 let direction = rule.direction.as_ref().and_then(|direction| direction.name()).unwrap_or("any direction").to_lowercase();
                 let action = rule.action.as_deref().unwrap_or("an unknown action");

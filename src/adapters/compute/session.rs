@@ -35,7 +35,7 @@ impl<'a> Session<'a> {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// An operation of this step is done.
+    /// An operation of this step is done, or may be: its answer was lost.
     pub fn set_written(&self) {
         self.written.store(true, Ordering::Relaxed);
     }

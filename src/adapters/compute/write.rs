@@ -63,17 +63,20 @@ impl Session<'_> {
                 Ok(operation) => return Ok(operation),
                 Err(problem) => problem,
             };
-            lost |= matches!(problem, Problem::Lost(_));
-            match problem {
-                // The same id again: the API answers with the operation that the lost answer spoke of, if there is one.
-                Problem::Later(_) | Problem::Lost(_) | Problem::Unreachable(_) if attempt < ATTEMPTS => self.pause(attempt).await,
-                // The attempt whose answer was lost may be what it conflicts with. The caller reads again in any case.
-                Problem::Conflict(message) => return Err(Problem::Conflict(message)),
-                problem if lost => {
-                    return Err(Problem::Unknown(format!("{} on {}: the answer was lost ({problem})", write.method, write.resource)));
-                }
-                problem => return Err(problem),
+            if matches!(problem, Problem::Lost(_)) {
+                lost = true;
+                self.set_written();
             }
+            let again = matches!(problem, Problem::Later(_) | Problem::Lost(_) | Problem::Unreachable(_));
+            if !again || attempt >= ATTEMPTS {
+                // The attempt whose answer was lost may be what it conflicts with. The caller reads again in any case.
+                return Err(match lost && !matches!(problem, Problem::Conflict(_)) {
+                    true => Problem::Unknown(format!("{} on {}: the answer was lost ({problem})", write.method, write.resource)),
+                    false => problem,
+                });
+            }
+            // The same id again: the API answers with the operation that the lost answer spoke of, if there is one.
+            self.pause(attempt).await;
             attempt = attempt.saturating_add(1);
         }
     }
