@@ -122,7 +122,7 @@ async fn rules_of_others_and_in_a_host_project() {
     let rule = rule_on("host-project", "prod-vpc", Direction::Egress);
     bench.does(&ComputeAction::EnsureFirewallRule(rule.clone())).await;
     assert!(bench.emulator.snapshot_state()["firewalls"]["host-project"].get(rule.name.as_str()).is_some());
-    assert_eq!(bench.facts().await.firewall, [rule.clone()]);
+    assert_eq!(bench.facts().await.firewall, std::slice::from_ref(&rule));
     let mut other = rule;
     other.priority = 7;
     let (kind, message) = failed(bench.perform(&ComputeAction::EnsureFirewallRule(other)).await);
