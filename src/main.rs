@@ -215,7 +215,7 @@ mod sandbox {
     use std::process::ExitCode;
 
     use anyhow::Context as _;
-    use stanch::sandbox::scenario::{Scenario, Stage, play};
+    use stanch::sandbox::scenario::{Scenario, Setting, Stage, play};
     use tokio_util::sync::CancellationToken;
 
     use super::{complain, say};
@@ -274,7 +274,7 @@ mod sandbox {
     }
 
     async fn perform(state: &Path, scenario: &Scenario) -> anyhow::Result<ExitCode> {
-        let mut stage = Stage::set(state).await?;
+        let mut stage = Stage::set(state, Setting::default()).await?;
         let played = play(&mut stage, scenario, |line| say(&format!("> {line}"))).await;
         say(&format!("\nWhat people saw:\n{}", stage.transcript()));
         stage.strike().await?;
@@ -292,7 +292,7 @@ mod sandbox {
     }
 
     async fn serve(state: &Path) -> anyhow::Result<ExitCode> {
-        let stage = Stage::set(state).await?;
+        let stage = Stage::set(state, Setting::default()).await?;
         describe(state, &stage);
         let shutdown = CancellationToken::new();
         super::cancel_on_signal(shutdown.clone()).await?;

@@ -4,7 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
-use stanch::sandbox::scenario::{Scenario, Stage, play};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use stanch::sandbox::scenario::{Scenario, Setting, Stage, play};
+use stanch::sandbox::world::World;
+
+use crate::control_plane::ControlPlane;
+
+const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
@@ -16,7 +22,7 @@ fn scenarios() -> Vec<PathBuf> {
 async fn plays(file: PathBuf) {
     let scenario = Scenario::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut stage = Stage::set(folder.path()).await.unwrap();
+    let mut stage = Stage::set(folder.path(), Setting::default()).await.unwrap();
     if let Err(failed) = play(&mut stage, &scenario, |_| ()).await {
         panic!("{}: {failed}\n{}", file.display(), stage.transcript());
     }
@@ -34,4 +40,43 @@ async fn every_scenario_holds() {
     while let Some(played) = playing.join_next().await {
         played.unwrap();
     }
+}
+
+/// The whole quarantine on a real control plane: its API server, controllers and scheduler, with the emulated Compute project.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantine_on_a_real_control_plane() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Some(plane) = ControlPlane::start_with(&World::compromised(), &[]) else { return };
+    // Another cluster's nodes are not those of the emulated project.
+    assert!(plane.is_ours(), "STANCH_TEST_KUBECONFIG is for the adapter's contract suite");
+    let client = plane.client(plane.context()).await;
+    let pods: kube::Api<Pod> = kube::Api::namespaced(client.clone(), "shop");
+    let on_node = kube::api::ListParams::default().labels("app=cart").fields(&format!("spec.nodeName={NODE}"));
+    let suspect = pods.list(&on_node).await.unwrap().items.remove(0).metadata.name.unwrap();
+    let text = format!(
+        "rosa: /stanch quarantine pod shop/{suspect} incident:inc-42\namir reacts white_check_mark\n\
+         expect in thread: is isolated: tag, firewall, addresses and group were read back"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Some((plane.kubeconfig().to_owned(), plane.context().to_owned()));
+    let mut stage = Stage::set(folder.path(), Setting { cluster, ..Setting::default() }).await.unwrap();
+    if let Err(failed) = play(&mut stage, &Scenario::parse(&text).unwrap(), |_| ()).await {
+        panic!("{failed}\n{}", stage.transcript());
+    }
+    stage.strike().await.unwrap();
+
+    let nodes: kube::Api<Node> = kube::Api::all(client.clone());
+    assert_eq!(nodes.get(NODE).await.unwrap().spec.unwrap().unschedulable, Some(true));
+    let all: kube::Api<Pod> = kube::Api::all(client);
+    let left = all.list(&kube::api::ListParams::default().fields(&format!("spec.nodeName={NODE}"))).await.unwrap().items;
+    let stays = |pod: &Pod| {
+        let daemon = pod.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "DaemonSet" || owner.kind == "Node");
+        daemon || pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key("kubernetes.io/config.mirror"))
+    };
+    let names: Vec<_> = left.iter().filter(|pod| !stays(pod)).map(|pod| pod.metadata.name.clone().unwrap()).collect();
+    assert_eq!(names, std::slice::from_ref(&suspect));
+    let labels = pods.get(&suspect).await.unwrap().metadata.labels.unwrap();
+    // Kubernetes adds the zone's labels by itself.
+    let ours: Vec<_> = labels.keys().filter(|key| !key.starts_with("topology.kubernetes.io/")).collect();
+    assert_eq!(ours, ["quarantine", "stanch.dev/quarantine"]);
 }

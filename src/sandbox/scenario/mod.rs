@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use self::script::{Expected, Line, Step};
 pub use self::script::{Scenario, ScriptError};
-pub use self::stage::{Stage, StageError};
+pub use self::stage::{Setting, Stage, StageError};
 
 /// How long an expectation is waited for. A whole quarantine takes seconds; a drain that meets a budget two minutes.
 const PATIENCE: Duration = Duration::from_secs(180);

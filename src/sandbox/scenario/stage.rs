@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use stanch_commands::plan::Form;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -61,8 +62,18 @@ pub enum StageError {
     NotSo(String),
 }
 
+/// What differs from the sandbox's usual set-up.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// Form of the procedure.
+    pub form: Form,
+    /// Another cluster than the emulated one, by kubeconfig file and context: its nodes must be those of the emulated project.
+    pub cluster: Option<(PathBuf, String)>,
+}
+
 /// The emulators and the bot.
 pub struct Stage {
+    setting: Setting,
     world: World,
     kubernetes: KubernetesEmulator,
     compute: ComputeEmulator,
@@ -96,7 +107,7 @@ impl Stage {
     ///
     /// # Errors
     /// [`StageError`].
-    pub async fn set(state: &Path) -> Result<Self, StageError> {
+    pub async fn set(state: &Path, setting: Setting) -> Result<Self, StageError> {
         std::fs::create_dir_all(state)?;
         let world = World::compromised();
         let kubernetes = KubernetesEmulator::start(&world).await?;
@@ -107,7 +118,7 @@ impl Stage {
         std::fs::write(state.join("bot-token"), slack.bot_token())?;
         std::fs::write(state.join("app-token"), slack.app_token())?;
         let clock = Arc::new(ShiftedClock::default());
-        let mut stage = Self { world, kubernetes, compute, slack, workspace, state: state.to_owned(), clock, bot: None };
+        let mut stage = Self { setting, world, kubernetes, compute, slack, workspace, state: state.to_owned(), clock, bot: None };
         stage.begin().await?;
         Ok(stage)
     }
@@ -156,9 +167,12 @@ impl Stage {
 
     fn bot(&self) -> anyhow::Result<Bot> {
         let mut config = Config::from_toml(include_str!("../../../config/sandbox.toml"))?;
+        let emulated = || (self.state.join("kubeconfig"), self.world.cluster.clone());
+        let (path, context) = self.setting.cluster.clone().unwrap_or_else(emulated);
         for cluster in config.clusters.values_mut() {
-            cluster.access = Access::Kubeconfig { path: self.state.join("kubeconfig"), context: self.world.cluster.clone() };
+            cluster.access = Access::Kubeconfig { path: path.clone(), context: context.clone() };
         }
+        config.form = self.setting.form;
         config.slack.bot_token = SecretSource::File(self.state.join("bot-token"));
         config.slack.app_token = SecretSource::File(self.state.join("app-token"));
         config.compute_endpoint = Some(self.compute.url().parse()?);

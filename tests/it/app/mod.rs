@@ -28,6 +28,8 @@ use fakes::{Death, Outside, Ports};
 pub const ROSA: &str = "U0RESPONDER";
 pub const AMIR: &str = "U0APPROVER1";
 pub const BEA: &str = "U0APPROVER2";
+/// How long a state may take to come. Only a failing test waits that long.
+const PATIENCE: Duration = Duration::from_secs(60);
 pub const QUARANTINE: &str = "quarantine pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42";
 
 /// One life of the process.
@@ -132,15 +134,16 @@ impl Theatre {
 
     /// Waits for a state; the time limit only keeps a failing test from hanging.
     pub async fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
-        for _ in 0..4_000 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
             if let Some(found) = look(self) {
                 return found;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let chat = self.outside.chat.lock().unwrap();
         let entries = self.outside.entries();
-        panic!("never: {what}; whispers: {:#?}; log: {:#?}", chat.whispers, entries.iter().rev().take(3).collect::<Vec<_>>())
+        panic!("never: {what}; whispers: {:#?}; log: {:#?}", chat.whispers, entries.iter().rev().take(12).collect::<Vec<_>>())
     }
 
     pub async fn plan_stands(&self) -> (RequestId, Request, MessageRef) {

@@ -14,7 +14,7 @@ mod operations;
 mod recorded;
 mod rust_client;
 mod scenarios;
-mod wire;
+pub mod wire;
 
 use std::time::Duration;
 
@@ -37,13 +37,13 @@ const GLOBAL: &str = "/compute/v1/projects/sandbox-project/global";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An emulator and a plain HTTP client for it.
-struct Compute {
-    emulator: ComputeEmulator,
+pub struct Compute {
+    pub emulator: ComputeEmulator,
     http: reqwest::Client,
 }
 
 impl Compute {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(&World::compromised()).await
     }
 
