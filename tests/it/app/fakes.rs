@@ -112,6 +112,11 @@ impl Outside {
         self.seconds.fetch_add(seconds, Ordering::SeqCst);
     }
 
+    /// The present life has come to the place where it dies.
+    pub fn is_dead(&self) -> bool {
+        self.dead.lock().unwrap().is_cancelled()
+    }
+
     /// The next life does not die.
     pub fn revive(&self) {
         *self.death.lock().unwrap() = Death::Never;

@@ -87,10 +87,14 @@ impl Theatre {
         Self { life: begin(&outside), outside, deliveries: AtomicU64::new(0) }
     }
 
-    /// Kill, and start again on what is outside.
-    pub async fn restart(&mut self) {
+    pub async fn kill(&mut self) {
         self.life.task.abort();
         let _ = (&mut self.life.task).await;
+    }
+
+    /// Kill, and start again on what is outside.
+    pub async fn restart(&mut self) {
+        self.kill().await;
         self.outside.revive();
         self.life = begin(&self.outside);
         self.send(ChatEvent::Connected).await;
@@ -98,7 +102,7 @@ impl Theatre {
 
     pub async fn shut_down(self) -> Result<(), LogFailed> {
         self.life.shutdown.cancel();
-        self.life.task.await.unwrap()
+        tokio::time::timeout(PATIENCE, self.life.task).await.unwrap().unwrap()
     }
 
     async fn send(&self, event: ChatEvent) {
