@@ -31,6 +31,8 @@ pub(super) struct Change<'a> {
     uid: &'a Uid,
     holds: Box<dyn Fn(&Value) -> bool + Send + Sync + 'a>,
     patch: Box<dyn Fn(&Value) -> Value + Send + Sync + 'a>,
+    /// Why no patch can bring the object there.
+    impossible: fn(&Value) -> Option<&'static str>,
     done: String,
 }
 
@@ -49,6 +51,7 @@ impl<'a> Change<'a> {
             KubernetesAction::KeepWhileUnreachable(pod) => Some(Self {
                 holds: Box::new(|pod| !deleted_when_unreachable(pod)),
                 patch: Box::new(|pod| json!({ "spec": { "tolerations": patient_tolerations(pod) } })),
+                impossible: intolerant,
                 ..Self::on_pod(pod, format!("pod {pod} is kept while its node is unreachable"))
             }),
             KubernetesAction::LabelPod { pod, set, remove } => Some(Self {
@@ -66,12 +69,12 @@ impl<'a> Change<'a> {
 
     fn on_node(node: &'a NodeRef, done: String) -> Self {
         let (path, what) = (format!("/api/v1/nodes/{}", node.name), format!("node {}", node.name));
-        Self { path, what, uid: &node.uid, holds: Box::new(|_| false), patch: Box::new(|_| json!({})), done }
+        Self { path, what, uid: &node.uid, holds: Box::new(|_| false), patch: Box::new(|_| json!({})), impossible: |_| None, done }
     }
 
     fn on_pod(pod: &'a PodRef, done: String) -> Self {
         let (path, what) = (pod_path(pod), format!("pod {pod}"));
-        Self { path, what, uid: &pod.uid, holds: Box::new(|_| false), patch: Box::new(|_| json!({})), done }
+        Self { path, what, uid: &pod.uid, holds: Box::new(|_| false), patch: Box::new(|_| json!({})), impossible: |_| None, done }
     }
 
     fn schedulability(node: &'a NodeRef, unschedulable: bool) -> Self {
@@ -101,6 +104,10 @@ impl<'a> Change<'a> {
             };
             if (self.holds)(&object) {
                 return self.succeeded(attempt == 0);
+            }
+            if let Some(why) = (self.impossible)(&object) {
+                let message = format!("{}: {why}", self.what);
+                return Outcome::Failed(Failure { kind: FailureKind::Refused, message, hint: None });
             }
             match session.patch(&self.path, &self.guarded(&object)).await {
                 Ok(_) => return self.read_back(session).await,
@@ -354,6 +361,15 @@ fn patient_tolerations(pod: &Value) -> Vec<Value> {
         }
     }
     list
+}
+
+/// A taint that nothing tolerates deletes the pod, and a toleration that was added could never be removed again.
+fn intolerant(pod: &Value) -> Option<&'static str> {
+    let tolerated = |taint: &&str| items(pod, "/spec/tolerations").any(|toleration| tolerates(toleration, taint));
+    let all = UNREACHABLE.iter().all(tolerated);
+    (!all).then_some(
+        "it tolerates no unreachable node at all, so it is deleted soon after the node is cut off, and no change can prevent that",
+    )
 }
 
 fn tolerates(toleration: &Value, taint: &str) -> bool {

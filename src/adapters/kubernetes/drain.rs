@@ -37,6 +37,8 @@ struct Tally {
 enum Tried {
     Evicted,
     Gone,
+    /// The answer was lost.
+    Perhaps(String, Duration),
     Later(String, Duration),
     Never(String),
 }
@@ -49,7 +51,10 @@ pub(super) async fn drain(session: &mut Session, drain: &Drain) -> Outcome {
         let leaving = match leaving(session, drain).await {
             Ok(leaving) => leaving,
             // What is known so far stands; a read that got no answer is made again.
-            Err(Outcome::Failed(Failure { kind: FailureKind::Unavailable, .. })) if !first && Instant::now() < deadline => {
+            Err(Outcome::Failed(Failure { kind: FailureKind::Unavailable, message, .. })) if !first => {
+                if Instant::now() >= deadline {
+                    return unread(drain, &tally, &message);
+                }
                 tokio::time::sleep(LOOK).await;
                 continue;
             }
@@ -78,6 +83,9 @@ pub(super) async fn drain(session: &mut Session, drain: &Drain) -> Outcome {
 pub(super) async fn observe(session: &mut Session, drain: &Drain) -> Observation {
     match leaving(session, drain).await {
         Ok(leaving) if leaving.is_empty() => Observation::InPlace(receipt(drain, &Tally::default(), true)),
+        Ok(leaving) if leaving.iter().all(|(_, pod)| pod.pointer("/metadata/deletionTimestamp").is_some()) => {
+            Observation::Unclear(format!("{} still Terminating", count(leaving.len())))
+        }
         Ok(_) => Observation::NotInPlace,
         Err(outcome) => observation(outcome),
     }
@@ -126,6 +134,10 @@ async fn evict_due(session: &mut Session, leaving: &[(PodRef, Value)], tally: &m
                 tally.evicted.insert(pod.uid);
             }
             Tried::Gone => {}
+            Tried::Perhaps(why, pause) => {
+                tally.evicted.insert(pod.uid.clone());
+                tally.held.insert(pod.uid, (why, Some(Instant::now() + pause)));
+            }
             Tried::Later(why, pause) => drop(tally.held.insert(pod.uid, (why, Some(Instant::now() + pause)))),
             Tried::Never(why) => drop(tally.held.insert(pod.uid, (why, None))),
         }
@@ -152,13 +164,14 @@ async fn evict(session: &mut Session, pod: &PodRef) -> Tried {
         "metadata": { "name": pod.name.as_str(), "namespace": pod.namespace.as_str() },
         "deleteOptions": { "preconditions": preconditions },
     });
-    match session.post(&format!("{path}/eviction"), &eviction).await {
-        Ok(_) => Tried::Evicted,
-        Err(Fault::NotFound) => Tried::Gone,
-        Err(Fault::Budget(why)) => Tried::Later(why, BUDGET_PAUSE),
-        // The next look at the node tells what became of it.
-        Err(fault @ (Fault::Conflict(_) | Fault::Unavailable(_) | Fault::Lost(_))) => Tried::Later(fault.words(), LOOK),
-        Err(fault @ (Fault::Invalid(_) | Fault::Refused { .. })) => Tried::Never(fault.words()),
+    match session.post_once(&format!("{path}/eviction"), &eviction).await {
+        Ok(()) => Tried::Evicted,
+        Err((Fault::NotFound, _)) => Tried::Gone,
+        Err((Fault::Budget(why), _)) => Tried::Later(why, BUDGET_PAUSE),
+        // The next look at the node tells what became of it; the uid is compared again before the next try.
+        Err((fault @ (Fault::Conflict(_) | Fault::Unavailable(_)), pause)) => Tried::Later(fault.words(), pause.unwrap_or(LOOK)),
+        Err((fault @ Fault::Lost(_), pause)) => Tried::Perhaps(fault.words(), pause.unwrap_or(LOOK)),
+        Err((fault @ (Fault::Invalid(_) | Fault::Refused { .. }), _)) => Tried::Never(fault.words()),
     }
 }
 
@@ -187,6 +200,11 @@ fn late(drain: &Drain, leaving: &[(PodRef, Value)], tally: &Tally) -> Outcome {
     let message =
         format!("{} still on node {} after {} s: {}", count(leaving.len()), drain.node.name, drain.deadline_s, names(leaving, tally));
     failed(FailureKind::Deadline, message, "nothing is deleted by force; ask for `drain` again when the budgets allow it")
+}
+
+fn unread(drain: &Drain, tally: &Tally, why: &str) -> Outcome {
+    let message = format!("{} evicted from node {}; what is left could not be read: {why}", count(tally.evicted.len()), drain.node.name);
+    failed(FailureKind::Deadline, message, "ask for `drain` again: pods that left are not evicted twice")
 }
 
 fn stuck(drain: &Drain, leaving: &[(PodRef, Value)], tally: &Tally) -> Outcome {

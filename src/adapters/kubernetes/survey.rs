@@ -141,8 +141,8 @@ fn node_facts(node: &Value) -> Result<NodeFacts, SurveyError> {
         items(node, "/status/conditions").any(|condition| word(condition, "/type") == "Ready" && word(condition, "/status") == "True");
     // Autopilot is per node. GKE's nodes do not carry the cluster's flag: they are known by their compute class, and in Autopilot
     // clusters by the prefix of their names. Both are what GKE does today, not what it documents as stable.
-    let autopilot = labels.get("cloud.google.com/compute-class").is_some_and(|class| class.eq_ignore_ascii_case("autopilot"))
-        || name.starts_with("gk3-");
+    let autopilot =
+        labels.get("cloud.google.com/compute-class").is_some_and(|class| class.starts_with("autopilot")) || name.starts_with("gk3-");
     Ok(NodeFacts {
         node: NodeRef { name: parsed, uid },
         unschedulable: node.pointer("/spec/unschedulable") == Some(&Value::Bool(true)),

@@ -101,12 +101,23 @@ impl Session {
 
     /// Changes an object by a merge patch.
     pub(super) async fn patch(&mut self, path: &str, patch: &Value) -> Result<Value, Fault> {
-        self.call(Kind::Write, &Method::PATCH, path, Some(patch)).await.and_then(|text| parsed(&text))
+        // What was written is read back anyway, so an answer that is no JSON says enough.
+        self.call(Kind::Write, &Method::PATCH, path, Some(patch)).await.map(|text| parsed(&text).unwrap_or_default())
     }
 
     /// Creates an object, or a subresource.
     pub(super) async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Fault> {
-        self.call(Kind::Write, &Method::POST, path, Some(body)).await.and_then(|text| parsed(&text))
+        self.call(Kind::Write, &Method::POST, path, Some(body)).await.map(|text| parsed(&text).unwrap_or_default())
+    }
+
+    /// Asks once, for what has its own rule of asking again; with a failure comes how long the server wants to be left alone.
+    pub(super) async fn post_once(&mut self, path: &str, body: &Value) -> Result<(), (Fault, Option<Duration>)> {
+        match self.attempt(&Method::POST, path, Some(body)).await {
+            Ok(_) => Ok(()),
+            Err(Trouble::Answer { fault, status, retry_after }) => Err((fault.of(Kind::Write, status), retry_after)),
+            Err(Trouble::NotSent(why)) => Err((Fault::Unavailable(why), None)),
+            Err(Trouble::NoAnswer(why)) => Err((Fault::Lost(why), None)),
+        }
     }
 
     async fn call(&mut self, kind: Kind, method: &Method, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Fault> {
@@ -114,9 +125,9 @@ impl Session {
         for attempt in 1.. {
             let (again, fault) = match self.attempt(method, path, body).await {
                 Ok(text) => return Ok(text),
-                Err(Trouble::Answer { fault, retry_after }) => {
+                Err(Trouble::Answer { fault, status, retry_after }) => {
                     pause = retry_after.unwrap_or(pause).min(LONGEST_PAUSE);
-                    (matches!(fault, Fault::Unavailable(_)), fault)
+                    (matches!(fault, Fault::Unavailable(_)), fault.of(kind, status))
                 }
                 Err(Trouble::NotSent(why)) => (true, Fault::Unavailable(why)),
                 Err(Trouble::NoAnswer(why)) if kind == Kind::Read => (true, Fault::Unavailable(why)),
@@ -149,7 +160,7 @@ impl Session {
         let (status, retry_after, text) = outcome?;
         match status.is_success() {
             true => Ok(text),
-            false => Err(Trouble::Answer { fault: fault(status, method, path, &text), retry_after }),
+            false => Err(Trouble::Answer { fault: fault(status, method, path, &text), status, retry_after }),
         }
     }
 }
@@ -164,7 +175,7 @@ fn encoded(query: &[(&str, &str)], token: &str) -> String {
 }
 
 enum Trouble {
-    Answer { fault: Fault, retry_after: Option<Duration> },
+    Answer { fault: Fault, status: StatusCode, retry_after: Option<Duration> },
     NotSent(String),
     NoAnswer(String),
 }
@@ -268,6 +279,20 @@ pub(super) fn items<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item =
 }
 
 impl Fault {
+    /// A write that the server failed at may have taken effect.
+    fn of(self, kind: Kind, status: StatusCode) -> Self {
+        match self {
+            Self::Unavailable(why) if kind == Kind::Write && status.is_server_error() => Self::Lost(why),
+            Self::NotFound
+            | Self::Conflict(_)
+            | Self::Invalid(_)
+            | Self::Budget(_)
+            | Self::Refused { .. }
+            | Self::Unavailable(_)
+            | Self::Lost(_) => self,
+        }
+    }
+
     /// As the end of a step in which nothing was written yet, or in which this write is what failed.
     pub(super) fn into_outcome(self) -> Outcome {
         let failed = |kind, message, hint: Option<&str>| Outcome::Failed(Failure { kind, message, hint: hint.map(ToOwned::to_owned) });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
+use http::{Method, StatusCode};
 use stanch::adapters::kubernetes::KubernetesCluster;
 use stanch::core::step::{Failure, FailureKind, Observation, Outcome};
 use stanch::ports::SurveyError;
@@ -206,5 +206,73 @@ async fn a_context_must_be_named_and_exist() {
     let error = KubernetesCluster::from_kubeconfig(&file, "prod").await.err().unwrap().to_string();
     assert!(error.ends_with("has no context `prod`; it has: sandbox"), "{error}");
     assert!(KubernetesCluster::from_kubeconfig(&folder.path().join("absent"), "sandbox").await.is_err());
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_write_at_which_the_server_failed_is_unknown_and_a_refused_one_is_not() {
+    let (emulator, subject) = subject().await;
+    let cordon = KubernetesAction::Cordon(subject.facts.node.node.clone());
+    let answer = |status: u16, reason: &str| Fault::Answer {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: vec![],
+        body: serde_json::json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": "injected", "code": status }),
+    };
+    inject(&emulator, Method::PATCH, "/nodes/", 4, answer(503, "ServiceUnavailable"));
+    assert!(matches!(subject.perform(&cordon).await.outcome, Outcome::Unknown(_)));
+    inject(&emulator, Method::PATCH, "/nodes/", 1, answer(403, "Forbidden"));
+    let refused = failure(subject.perform(&cordon).await.outcome);
+    assert_eq!(refused.kind, FailureKind::Refused);
+    assert!(refused.message.contains("no right to patch nodes") && refused.hint.is_some(), "{refused:?}");
+    inject(&emulator, Method::PATCH, "/nodes/", 2, answer(409, "Conflict"));
+    assert!(!subject.succeeds(&cordon).await.already_so, "the bound facts still hold, so it is tried again");
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn an_eviction_at_which_the_server_failed_compares_the_uid_before_it_is_tried_again() {
+    let (emulator, subject) = subject().await;
+    let fault = Fault::Answer { status: StatusCode::BAD_GATEWAY, headers: vec![], body: serde_json::json!({ "message": "injected" }) };
+    inject(&emulator, Method::POST, "/one-off/eviction", 2, fault);
+    subject.succeeds(&KubernetesAction::Drain(subject.drain(60))).await;
+    let calls = emulator.wire().exchanges();
+    let about: Vec<&str> = calls.iter().filter(|call| call.path.contains("/pods/one-off")).map(|call| call.method.as_str()).collect();
+    assert!(about.windows(2).all(|pair| pair != ["POST", "POST"]), "{about:?}");
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn two_budgets_on_one_pod_are_reported_and_not_fought() {
+    let (emulator, subject) = subject().await;
+    let client = kube_client(&emulator).await;
+    let api: kube::Api<k8s_openapi::api::policy::v1::PodDisruptionBudget> = kube::Api::namespaced(client, "shop");
+    let budget = serde_json::json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "second" },
+        "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "checkout" } } },
+    });
+    api.create(&Default::default(), &serde_json::from_value(budget).unwrap()).await.unwrap();
+    let failure = failure(subject.perform(&KubernetesAction::Drain(subject.drain(60))).await.outcome);
+    assert_eq!(failure.kind, FailureKind::Refused);
+    assert!(failure.message.contains("cannot be evicted") && failure.message.contains("more than one PodDisruptionBudget"), "{failure}");
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn pods_of_protected_namespaces_stay() {
+    let (emulator, subject) = subject().await;
+    let mut drain = subject.drain(60);
+    drain.protected_namespaces = ["shop".to_owned()].into();
+    assert!(subject.succeeds(&KubernetesAction::Drain(drain)).await.already_so);
+    assert_eq!(writes(&emulator), Vec::<String>::new());
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_tolerates_no_unreachable_node_is_not_touched_in_vain() {
+    let (emulator, subject) = subject().await;
+    let pod = subject.facts.pods.iter().find(|pod| pod.mirror).unwrap().pod.clone();
+    // A mirror pod tolerates everything, for ever.
+    assert!(subject.succeeds(&KubernetesAction::KeepWhileUnreachable(pod)).await.already_so);
+    assert_eq!(writes(&emulator), Vec::<String>::new());
     emulator.stop().await;
 }
