@@ -252,11 +252,11 @@ impl Stanch {
     /// Decides about an event, makes the records durable, and takes them in.
     ///
     /// # Errors
-    /// [`Rejection`]: nothing happened. A log that fails is no rejection: it is in `self.broken`.
+    /// [`Rejection`]: nothing happened.
     async fn send(&mut self, id: &RequestId, event: Event) -> Result<(), Rejection> {
         let records = decide(&self.memory.state, id, event, self.now())?;
         self.commit(records.into_iter().map(Entry::Fact).collect()).await;
-        Ok(())
+        if self.broken.is_some() { Err(Rejection::NotRecorded) } else { Ok(()) }
     }
 
     /// Makes entries durable, then takes them in and says what they mean. After a failure nothing is done any more.

@@ -1,18 +1,24 @@
 //! Votes: buttons, and reactions that are read back from the message before they count.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use stanch_commands::plan::{Plan, PlanDigest};
 use stanch_commands::target::RequestId;
 
-use super::Stanch;
 use super::commanding::unmapped;
 use super::work::{Report, Voted};
+use super::{Landmark, Stanch};
 use crate::core::engine::{Event, Rejection};
 use crate::core::identity::{Account, Ballot, Means, MessageRef, PersonId};
 use crate::core::policy::{Ask, Decision, Reason, Subject};
+use crate::core::request::Stage;
 use crate::core::say::{Control, Say};
-use crate::ports::Inbound;
+use crate::ports::{Chat, Inbound};
+
+/// Look-ups of an account before it counts as nobody's, and the pause between them: a moment of bad network, not an outage.
+const LOOK_UPS: u32 = 3;
+const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
 
 impl Stanch {
     /// A button was pressed: who was that?
@@ -79,7 +85,7 @@ impl Stanch {
     pub(super) fn read_every_vote(&mut self) {
         let open: Vec<RequestId> = self.memory.open().map(|(id, _)| id.clone()).collect();
         for id in open {
-            if let Some(message) = self.memory.landmarks.get(&(id.clone(), super::Landmark::Plan)).cloned() {
+            if let Some(message) = self.memory.landmarks.get(&(id.clone(), Landmark::Plan)).cloned() {
                 self.read_votes(id, message, None);
             }
         }
@@ -183,10 +189,10 @@ impl Stanch {
         self.tasks.spawn(async move {
             let mut approvers = BTreeMap::new();
             for (person, account) in accounts {
-                approvers.insert(person, chat.subject(&account).await);
+                approvers.insert(person, patiently(chat.as_ref(), &account).await);
             }
             let requester = match requester {
-                Some(account) => chat.subject(&account).await,
+                Some(account) => patiently(chat.as_ref(), &account).await,
                 None => None,
             };
             let _ = reports.send(Report::Rechecked { id, approvers, requester });
@@ -212,8 +218,24 @@ impl Stanch {
             None => Decision { permitted: false, reasons: vec![Reason::UnmappedAccount(made.requester.to_string())] },
         };
         let outcome = self.send(&id, Event::Rechecked { eligible, requester }).await;
+        let waits = self.memory.state.requests.get(&id).is_some_and(|request| request.stage == Stage::Waiting);
+        // A vote may have been lost because the platform did not answer. Its reaction still stands, and is judged afresh.
+        if let Some(message) = self.memory.landmarks.get(&(id.clone(), Landmark::Plan)).filter(|_| outcome.is_ok() && waits) {
+            self.read_votes(id.clone(), message.clone(), None);
+        }
         self.rechecked(&id, outcome).await;
     }
+}
+
+/// Looks an account up again if that fails: a failed look-up means no role, and that would take a vote away.
+async fn patiently(chat: &dyn Chat, account: &Account) -> Option<Subject> {
+    for _ in 1..LOOK_UPS {
+        match chat.subject(account).await {
+            None => tokio::time::sleep(LOOK_UP_PAUSE).await,
+            found => return found,
+        }
+    }
+    chat.subject(account).await
 }
 
 /// What a plan asks for.

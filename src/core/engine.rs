@@ -132,6 +132,8 @@ pub enum Rejection {
     NotReady,
     /// The step is not under way.
     NotUnderWay,
+    /// The audit log took no record of it, so it did not happen.
+    NotRecorded,
 }
 
 /// A record that cannot follow the records before it: the log is damaged, or was written by a defect.

@@ -49,6 +49,11 @@ pub struct Outside {
     pub in_place: Mutex<BTreeSet<String>>,
     pub moods: Mutex<BTreeMap<String, Vec<Mood>>>,
     pub strangers: Mutex<BTreeSet<String>>,
+    /// Whose every second look-up fails.
+    pub flaky: Mutex<BTreeSet<String>>,
+    /// Who is looked up once, and never found again.
+    pub vanishing: Mutex<BTreeSet<String>>,
+    look_ups: AtomicU64,
     pub seconds: AtomicU64,
     pub seen: Mutex<BTreeSet<String>>,
     pub log_broken: Mutex<bool>,
@@ -80,6 +85,9 @@ impl Outside {
             in_place: Mutex::default(),
             moods: Mutex::default(),
             strangers: Mutex::default(),
+            flaky: Mutex::default(),
+            vanishing: Mutex::default(),
+            look_ups: AtomicU64::new(0),
             seconds: AtomicU64::new(1_800_000_000),
             seen: Mutex::default(),
             log_broken: Mutex::default(),
@@ -297,7 +305,12 @@ impl Chat for Ports {
         Ok(self.0.chat.lock().unwrap().votes.get(posted).cloned().unwrap_or_default())
     }
     async fn subject(&self, account: &Account) -> Option<Subject> {
-        let known = !self.0.strangers.lock().unwrap().contains(&account.id);
+        if self.0.vanishing.lock().unwrap().remove(&account.id) {
+            self.0.strangers.lock().unwrap().insert(account.id.clone());
+            return Some(Subject { account: account.clone(), groups: Groups::Known(BTreeSet::new()) });
+        }
+        let fails = self.0.flaky.lock().unwrap().contains(&account.id) && self.0.look_ups.fetch_add(1, Ordering::SeqCst) % 2 == 1;
+        let known = !fails && !self.0.strangers.lock().unwrap().contains(&account.id);
         known.then(|| Subject { account: account.clone(), groups: Groups::Known(BTreeSet::new()) })
     }
 }

@@ -1,6 +1,7 @@
 //! One incident with its people: votes by button and by reaction, refusals, halts, faults of the world and of the chat.
 
 use stanch::app::{Entry, Landmark};
+use stanch::core::record::Fact;
 use stanch::core::request::{Ending, Stage};
 use stanch::core::say::{Block, Control};
 use stanch::core::step::FailureKind;
@@ -191,4 +192,28 @@ async fn nothing_is_begun_when_the_disk_is_almost_full() {
     theatre.types(ROSA, QUARANTINE).await;
     theatre.whispered(ROSA, "almost full").await;
     assert_eq!(theatre.only_request(), None);
+}
+
+#[tokio::test]
+async fn a_vote_whose_look_up_fails_is_lost_and_counts_again_when_it_works() {
+    let (theatre, _, _, plan) = proposed().await;
+    theatre.outside.flaky.lock().unwrap().insert(AMIR.into());
+    theatre.reacts(AMIR, &plan, |votes| _ = votes.yes.insert(account(AMIR))).await;
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
+}
+
+#[tokio::test]
+async fn a_role_that_was_lost_since_the_vote_starts_nothing() {
+    let (theatre, id, request, plan) = proposed().await;
+    theatre.outside.vanishing.lock().unwrap().insert(AMIR.into());
+    theatre.reacts(AMIR, &plan, |votes| _ = votes.yes.insert(account(AMIR))).await;
+    theatre
+        .until("the vote is withdrawn", |theatre| {
+            let withdrawn = |entry: &Entry| matches!(entry, Entry::Fact(record) if matches!(record.fact, Fact::Withdrawn { .. }));
+            theatre.outside.entries().iter().any(withdrawn).then_some(())
+        })
+        .await;
+    assert_eq!(written(&theatre), Vec::<String>::new());
+    theatre.presses(BEA, Control::Approve(id, request.digest)).await;
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
 }
