@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use stanch_commands::action::{Action, ComputeAction, KubernetesAction};
 use stanch_commands::facts::{ClusterFacts, ComputeFacts, Facts, KubernetesFacts, NoInstance};
+use stanch_commands::plan::Plan;
 use stanch_commands::target::TargetName;
 
 use crate::core::step::{Licence, Observation, Performed};
@@ -45,6 +46,32 @@ impl Cluster {
             }
         };
         Ok(Facts { surveyed_at: now, cluster: self.facts.clone(), kubernetes, compute })
+    }
+
+    /// What of the objects that a plan is bound to is gone or is another one now. If that cannot be told, nothing is said: every step looks
+    /// at its own object again, and containment must not wait for an API that is away.
+    pub async fn changed(&self, plan: &Plan, now: Timestamp) -> Option<String> {
+        let target = match plan.suspects.first() {
+            Some(suspect) => TargetName::Pod { namespace: Some(suspect.namespace.clone()), name: suspect.name.clone() },
+            None => TargetName::Node(plan.node.name.clone()),
+        };
+        let facts = match self.survey(&target, now).await {
+            Ok(facts) => facts,
+            Err(SurveyError::NotFound(why)) => return Some(why),
+            Err(SurveyError::Ambiguous { .. } | SurveyError::Refused(_) | SurveyError::Unavailable(_)) => return None,
+        };
+        let found = facts.kubernetes.suspect.as_ref().map(|suspect| &suspect.pod);
+        let instance = facts.compute.as_ref().ok().map(|compute| &compute.instance);
+        let node = &plan.node.name;
+        let checks = [
+            (found == plan.suspects.first(), format!("{target} is another one now")),
+            (facts.kubernetes.node.node == plan.node, format!("node {node} is another one now")),
+            (
+                plan.instance.is_none() || instance == plan.instance.as_ref(),
+                format!("the instance of node {node} is gone or is another one now"),
+            ),
+        ];
+        checks.into_iter().find(|(same, _)| !same).map(|(_, why)| why)
     }
 
     /// Carries a step out.

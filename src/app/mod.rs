@@ -223,7 +223,7 @@ impl Stanch {
             Report::TurnedAway { inbound, answer } => self.turn_away(&inbound, *answer).await,
             Report::Pressed { inbound, control, subject } => self.press(inbound, control, subject).await,
             Report::Voted(voted) => self.count(voted).await,
-            Report::Rechecked { id, approvers, requester } => self.recheck(id, &approvers, requester.as_ref()).await,
+            Report::Rechecked { id, approvers, requester, changed } => self.recheck(id, &approvers, requester.as_ref(), changed).await,
             Report::Observed { id, step, observation } => self.observed(id, step, observation).await,
             Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,
             Report::Posted { id, what, message } => {

@@ -28,6 +28,10 @@ impl Stanch {
         if let Fact::ExecutionAuthorised { .. } = &record.fact {
             self.witness(id, &request, "start").await;
         }
+        if let Fact::TargetChanged { why } = &record.fact {
+            let say = Say::Trouble { what: why.clone(), hint: "nothing was written; ask again to plan on what is there".into() };
+            self.outbox.thread(&channel, id, say);
+        }
         if let Fact::StepEnded { step, outcome: Outcome::Succeeded(receipt), .. } = &record.fact
             && !receipt.details.is_empty()
         {

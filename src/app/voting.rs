@@ -179,14 +179,19 @@ impl Stanch {
         }
     }
 
-    /// Everybody who agreed is looked up again, since roles may have been lost since.
+    /// Everybody who agreed is looked up again, since roles may have been lost since, and so are the objects that the plan is bound to.
     pub(super) fn look_up_again(&mut self, id: &RequestId) {
         let Some(request) = self.memory.state.requests.get(id) else { return };
         let accounts: BTreeMap<PersonId, Account> =
             request.approvals.iter().map(|(person, ballot)| (person.clone(), ballot.account.clone())).collect();
         let requester = self.parts.policy.account(&request.made.requester, request.made.channel.platform);
         let (chat, reports, id) = (self.parts.chat.clone(), self.reports.clone(), id.clone());
+        let (cluster, plan, now) = (self.parts.clusters.get(&request.made.plan.cluster).cloned(), request.made.plan.clone(), self.now());
         self.tasks.spawn(async move {
+            let changed = match cluster {
+                Some(cluster) => cluster.changed(&plan, now).await,
+                None => Some(format!("cluster {} is no longer configured", plan.cluster)),
+            };
             let mut approvers = BTreeMap::new();
             for (person, account) in accounts {
                 approvers.insert(person, patiently(chat.as_ref(), &account).await);
@@ -195,12 +200,18 @@ impl Stanch {
                 Some(account) => patiently(chat.as_ref(), &account).await,
                 None => None,
             };
-            let _ = reports.send(Report::Rechecked { id, approvers, requester });
+            let _ = reports.send(Report::Rechecked { id, approvers, requester, changed });
         });
     }
 
     /// Asks the policy again; writes begin if the quorum stands.
-    pub(super) async fn recheck(&mut self, id: RequestId, approvers: &BTreeMap<PersonId, Option<Subject>>, requester: Option<&Subject>) {
+    pub(super) async fn recheck(
+        &mut self,
+        id: RequestId,
+        approvers: &BTreeMap<PersonId, Option<Subject>>,
+        requester: Option<&Subject>,
+        changed: Option<String>,
+    ) {
         let Some(request) = self.memory.state.requests.get(&id) else { return };
         let made = &request.made;
         let eligible = approvers
@@ -217,7 +228,7 @@ impl Stanch {
             Some(subject) => self.parts.policy.may_request(subject, &ask(&made.plan)),
             None => Decision { permitted: false, reasons: vec![Reason::UnmappedAccount(made.requester.to_string())] },
         };
-        let outcome = self.send(&id, Event::Rechecked { eligible, requester }).await;
+        let outcome = self.send(&id, Event::Rechecked { eligible, requester, changed }).await;
         let waits = self.memory.state.requests.get(&id).is_some_and(|request| request.stage == Stage::Waiting);
         // A vote may have been lost because the platform did not answer. Its reaction still stands, and is judged afresh.
         if let Some(message) = self.memory.landmarks.get(&(id.clone(), Landmark::Plan)).filter(|_| outcome.is_ok() && waits) {

@@ -44,6 +44,8 @@ pub(super) enum Report {
         approvers: BTreeMap<PersonId, Option<Subject>>,
         /// Who asked.
         requester: Option<Subject>,
+        /// What of the bound objects is gone or is another one now.
+        changed: Option<String>,
     },
     /// A step that may have been carried out before was looked at.
     Observed {

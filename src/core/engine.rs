@@ -72,6 +72,8 @@ pub enum Event {
         eligible: BTreeSet<PersonId>,
         /// The requester may still request it.
         requester: Decision,
+        /// What of the bound objects is gone or is another one now.
+        changed: Option<String>,
     },
     /// A ready step is to be started.
     Start {
@@ -201,7 +203,11 @@ pub fn decide(state: &State, id: &RequestId, event: Event, now: Timestamp) -> Re
             }
         }
         Event::Halt { person, reason, decision } => halt(request, person, reason, decision)?,
-        Event::Rechecked { eligible, requester } => recheck(state, id, request, &eligible, requester, now)?,
+        Event::Rechecked { changed: Some(why), .. } => {
+            open_for_votes(request, now)?;
+            vec![Fact::TargetChanged { why }]
+        }
+        Event::Rechecked { eligible, requester, changed: None } => recheck(state, id, request, &eligible, requester, now)?,
         Event::Start { step, key } => match request.ready(now).contains(&step) {
             true => vec![Fact::StepStarted { step, key }],
             false => return Err(Rejection::NotReady),
@@ -371,6 +377,7 @@ fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> 
         Fact::Cancelled { person } if *person == request.made.requester => end_waiting(request, Ending::Cancelled)?,
         Fact::Cancelled { .. } => return Err("only the requester cancels"),
         Fact::Expired => end_waiting(request, Ending::Expired)?,
+        Fact::TargetChanged { .. } => end_waiting(request, Ending::Stale)?,
         Fact::ExecutionAuthorised { digest, approvers } => {
             waiting(request)?;
             match Quorum::of(request) {

@@ -57,6 +57,11 @@ pub enum Fact {
     },
     /// Nobody decided in time.
     Expired,
+    /// Before anything was written, a bound object was found gone or replaced; the request ends.
+    TargetChanged {
+        /// What changed.
+        why: String,
+    },
     /// The quorum was checked again and stands: writes may begin.
     ExecutionAuthorised {
         /// The plan.

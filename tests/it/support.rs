@@ -47,7 +47,7 @@ pub fn licensed(action: impl Into<Action>, run: &str) -> Licence {
     let events = [
         Event::Propose(Box::new(requested)),
         Event::Approve { person: amir.clone(), digest, ballot, decision: yes.clone() },
-        Event::Rechecked { eligible: [amir].into(), requester: yes },
+        Event::Rechecked { eligible: [amir].into(), requester: yes, changed: None },
         Event::Start { step, key: StepKey::new(format!("key-{run}")) },
     ];
     let state = events.into_iter().fold(State::default(), |state, event| {

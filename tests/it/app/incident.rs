@@ -217,3 +217,15 @@ async fn a_role_that_was_lost_since_the_vote_starts_nothing() {
     theatre.presses(BEA, Control::Approve(id, request.digest)).await;
     assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
 }
+
+#[tokio::test]
+async fn a_suspect_that_was_replaced_ends_the_request_before_anything_is_written() {
+    let (theatre, id, request, _) = proposed().await;
+    {
+        let mut facts = theatre.outside.facts.lock().unwrap();
+        facts.kubernetes.suspect.as_mut().unwrap().pod.uid = "another-uid".parse().unwrap();
+    }
+    theatre.presses(AMIR, Control::Approve(id, request.digest)).await;
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Stale));
+    assert_eq!(written(&theatre), Vec::<String>::new());
+}

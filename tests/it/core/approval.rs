@@ -113,7 +113,7 @@ impl Model {
             let sent = match effect {
                 Effect::Recheck(_) => {
                     let eligible = PEOPLE.iter().map(|name| person(name)).filter(|person| !self.lost.contains(person)).collect();
-                    self.send(Event::Rechecked { eligible, requester: decision(true) })
+                    self.send(Event::Rechecked { eligible, requester: decision(true), changed: None })
                 }
                 Effect::Start(_, step) => self.send(Event::Start { step, key: StepKey::new(format!("key-{step}")) }),
                 Effect::Perform(_, step) => {
@@ -296,7 +296,7 @@ fn two_runs_never_touch_one_node_at_once() {
     let mut model = Model::new(1);
     model.send(Event::Approve { person: person("amir"), digest: model.digest(), ballot: ballot(), decision: decision(true) }).unwrap();
     let everybody: BTreeSet<PersonId> = PEOPLE.iter().map(|name| person(name)).collect();
-    model.send(Event::Rechecked { eligible: everybody.clone(), requester: decision(true) }).unwrap();
+    model.send(Event::Rechecked { eligible: everybody.clone(), requester: decision(true), changed: None }).unwrap();
 
     let mut state = model.state.clone();
     for event in [
@@ -307,7 +307,7 @@ fn two_runs_never_touch_one_node_at_once() {
             state = apply(state, &record).unwrap();
         }
     }
-    let recheck = Event::Rechecked { eligible: everybody, requester: decision(true) };
+    let recheck = Event::Rechecked { eligible: everybody, requester: decision(true), changed: None };
     assert_eq!(decide(&state, &other, recheck, at(2)), Err(Rejection::Locked(id())));
     let forged = Record {
         at: at(2),
@@ -344,11 +344,22 @@ fn a_halted_run_starts_nothing_and_keeps_the_node_locked_until_its_step_ends() {
     model.settle(&Outcome::Succeeded(Receipt::default()));
     model.send(Event::Approve { person: person("amir"), digest: model.digest(), ballot: ballot(), decision: decision(true) }).unwrap();
     let everybody = PEOPLE.iter().map(|name| person(name)).collect();
-    model.send(Event::Rechecked { eligible: everybody, requester: decision(true) }).unwrap();
+    model.send(Event::Rechecked { eligible: everybody, requester: decision(true), changed: None }).unwrap();
     let cordon = model.state.requests[&id()].ready(at(0))[0];
     model.send(Event::Start { step: cordon, key: StepKey::new("k".into()) }).unwrap();
     model.send(Event::Halt { person: person("bea"), reason: None, decision: decision(true) }).unwrap();
     assert_eq!(effects(&model.state, at(0)), vec![Effect::Perform(id(), cordon)], "only the step under way is left");
     model.send(Event::Finish { step: cordon, outcome: Outcome::Succeeded(Receipt::default()), calls: vec![] }).unwrap();
     assert_eq!((effects(&model.state, at(0)), model.stage().clone()), (vec![], Stage::Ended(Ending::Halted(person("bea")))));
+}
+
+#[test]
+fn a_changed_target_ends_the_request_before_its_authorisation() {
+    let mut model = Model::new(1);
+    model.send(Event::Approve { person: person("amir"), digest: model.digest(), ballot: ballot(), decision: decision(true) }).unwrap();
+    let eligible = BTreeSet::from([person("amir")]);
+    let changed = Event::Rechecked { eligible, requester: decision(true), changed: Some("another pod".into()) };
+    model.send(changed.clone()).unwrap();
+    assert_eq!(*model.stage(), Stage::Ended(Ending::Stale));
+    assert_eq!(model.send(changed), Err(Rejection::Ended));
 }
