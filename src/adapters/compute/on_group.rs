@@ -95,14 +95,21 @@ impl Session<'_> {
         let project = instance.project.as_str();
         let list = |token| self.compute.groups.aggregated_list().set_project(project).set_page_token(token);
         let split = |page: InstanceGroupManagerAggregatedList| {
-            let partial = !page.unreachables.is_empty();
+            let missing = page.unreachables.into_iter();
+            // As in the list of instances: a scope without a group warns of NO_RESULTS_ON_PAGE, and a plan without an abandon must not rest on
+            // one that could not be asked.
+            let warned = page.items.iter().filter_map(|(scope, list)| {
+                let code = list.warning.as_ref()?.code.as_ref()?.name().unwrap_or("an unknown warning").to_owned();
+                (code != "NO_RESULTS_ON_PAGE").then(|| format!("{scope}: {code}"))
+            });
+            let problems: Vec<Result<InstanceGroupManager, String>> = missing.chain(warned).map(Err).collect();
             let groups = page.items.into_values().flat_map(|list| list.instance_group_managers).map(Ok);
-            (groups.chain(partial.then_some(Err(()))).collect(), page.next_page_token)
+            (groups.chain(problems).collect(), page.next_page_token)
         };
         let path = format!("projects/{project}/aggregated/instanceGroupManagers");
         let method = "compute.instanceGroupManagers.aggregatedList";
-        let found: Vec<Result<InstanceGroupManager, ()>> = self.pages(method, &path, |token| list(token).send(), split).await?;
-        let partial = |()| Problem::Unreachable(format!("Compute listed the groups of {project} only in part"));
+        let found: Vec<Result<InstanceGroupManager, String>> = self.pages(method, &path, |token| list(token).send(), split).await?;
+        let partial = |what| Problem::Unreachable(format!("Compute listed the groups of {project} only in part: {what}"));
         let found: Vec<InstanceGroupManager> = found.into_iter().collect::<Result<_, _>>().map_err(partial)?;
         Ok(found.iter().filter_map(|group| reference(instance, group.self_link.as_deref()?)).collect())
     }

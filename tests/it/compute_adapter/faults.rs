@@ -8,7 +8,7 @@ use stanch::sandbox::compute::OperationFailure;
 use stanch::sandbox::server::{Fault, FaultRule};
 use stanch_commands::action::ComputeAction;
 
-use super::{Bench, NODE, TAG, failed, instance, rules, succeeded, tag};
+use super::{Bench, ID, NODE, TAG, failed, instance, rules, succeeded, tag};
 
 fn fault(method: Option<Method>, uri: &str, times: usize, fault: Fault) -> FaultRule {
     FaultRule { method, uri_contains: uri.into(), skip: 0, times, fault }
@@ -97,4 +97,18 @@ async fn reads_that_fail() {
     assert!(matches!(performed.outcome, Outcome::Unknown(_)), "{performed:?}");
     bench.emulator.wire().inject(fault(Some(Method::GET), "/instances/", 5, Fault::ResetBefore));
     assert!(matches!(bench.survey(None).await, Err(SurveyError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_partial_list_of_groups_is_no_answer() {
+    let bench = Bench::start().await;
+    bench.emulator.set_metadata(NODE, "created-by", "projects/1/zones/us-central1-a/instanceGroupManagers/another").unwrap();
+    let body = json!({
+        "kind": "compute#instanceGroupManagerAggregatedList", "id": "list", "selfLink": "list",
+        "items": { "zones/us-central1-a": { "warning": { "code": "UNREACHABLE", "message": "the zone does not answer" } } },
+    });
+    let partial = Fault::Answer { status: StatusCode::OK, headers: vec![], body };
+    bench.emulator.wire().inject(fault(Some(Method::GET), "aggregated/instanceGroupManagers", 1, partial));
+    let error = bench.survey(Some(ID)).await.unwrap_err().to_string();
+    assert!(error.contains("only in part: zones/us-central1-a: UNREACHABLE"), "{error}");
 }
