@@ -200,15 +200,10 @@ pub(super) async fn deny_traffic(session: &mut Session, pod: &PodRef) -> Outcome
         Err(Fault::NotFound) => return gone(&format!("namespace {}", pod.namespace)),
         Err(fault) => return fault.into_outcome(),
     }
-    match existing_policy(session, pod).await {
-        Ok(Some(())) => done(false),
-        Ok(None) => undone(&format!("NetworkPolicy {name}")),
-        Err(outcome) => match &*outcome {
-            Outcome::Failed(Failure { kind: FailureKind::Unavailable, message, .. }) => {
-                Outcome::Unknown(format!("it could not be read back: {message}"))
-            }
-            Outcome::Failed(_) | Outcome::Succeeded(_) | Outcome::Unknown(_) => *outcome,
-        },
+    match session.get(&format!("{path}/{name}")).await {
+        Ok(found) => judged(&found, pod).map_or_else(|outcome| *outcome, |()| done(false)),
+        Err(Fault::NotFound) => undone(&format!("NetworkPolicy {name}")),
+        Err(fault) => fault.after_write(),
     }
 }
 
@@ -232,9 +227,15 @@ async fn existing_policy(session: &mut Session, pod: &PodRef) -> Result<Option<(
         Err(Fault::NotFound) => return Ok(None),
         Err(fault) => return Err(Box::new(fault.into_outcome())),
     };
+    judged(&found, pod).map(Some)
+}
+
+/// Whether a policy of our name is ours to the letter.
+fn judged(found: &Value, pod: &PodRef) -> Result<(), Box<Outcome>> {
+    let name = policy_name(pod);
     let (wanted, spec) = (policy_spec(pod), found.get("spec").cloned().unwrap_or_default());
     match spec == wanted {
-        true => Ok(Some(())),
+        true => Ok(()),
         false => Err(Box::new(Outcome::Failed(Failure {
             kind: FailureKind::Refused,
             message: format!("NetworkPolicy {}/{name} exists with another spec: wanted {wanted}, found {spec}", pod.namespace),

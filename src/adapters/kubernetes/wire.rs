@@ -122,6 +122,8 @@ impl Session {
 
     async fn call(&mut self, kind: Kind, method: &Method, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Fault> {
         let mut pause = PAUSE;
+        // A write that one try may have brought about stays a riddle, whatever the tries after it say.
+        let mut perhaps = None;
         for attempt in 1.. {
             let (again, fault) = match self.attempt(method, path, body).await {
                 Ok(text) => return Ok(text),
@@ -133,8 +135,12 @@ impl Session {
                 Err(Trouble::NoAnswer(why)) if kind == Kind::Read => (true, Fault::Unavailable(why)),
                 Err(Trouble::NoAnswer(why)) => (false, Fault::Lost(why)),
             };
+            if let Fault::Lost(why) = &fault {
+                perhaps = Some(why.clone());
+            }
             if !again || attempt >= TRIES {
-                return Err(fault);
+                let no_answer_to_it = matches!(fault, Fault::Unavailable(_) | Fault::Refused { .. });
+                return Err(perhaps.filter(|_| no_answer_to_it).map_or(fault, Fault::Lost));
             }
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2);

@@ -220,12 +220,25 @@ async fn a_write_at_which_the_server_failed_is_unknown_and_a_refused_one_is_not(
     };
     inject(&emulator, Method::PATCH, "/nodes/", 4, answer(503, "ServiceUnavailable"));
     assert!(matches!(subject.perform(&cordon).await.outcome, Outcome::Unknown(_)));
+    inject(&emulator, Method::PATCH, "/nodes/", 1, answer(503, "ServiceUnavailable"));
+    inject(&emulator, Method::PATCH, "/nodes/", 3, answer(429, "TooManyRequests"));
+    assert!(matches!(subject.perform(&cordon).await.outcome, Outcome::Unknown(_)), "one try may have done it");
     inject(&emulator, Method::PATCH, "/nodes/", 1, answer(403, "Forbidden"));
     let refused = failure(subject.perform(&cordon).await.outcome);
     assert_eq!(refused.kind, FailureKind::Refused);
     assert!(refused.message.contains("no right to patch nodes") && refused.hint.is_some(), "{refused:?}");
     inject(&emulator, Method::PATCH, "/nodes/", 2, answer(409, "Conflict"));
     assert!(!subject.succeeds(&cordon).await.already_so, "the bound facts still hold, so it is tried again");
+    let deny = KubernetesAction::DenyPodTraffic(subject.facts.suspect.as_ref().unwrap().pod.clone());
+    let policy = FaultRule {
+        method: Some(Method::GET),
+        uri_contains: "/networkpolicies/".into(),
+        skip: 1,
+        times: 1,
+        fault: answer(403, "Forbidden"),
+    };
+    emulator.wire().inject(policy);
+    assert!(matches!(subject.perform(&deny).await.outcome, Outcome::Unknown(_)), "it was written, and could not be read back");
     emulator.stop().await;
 }
 
