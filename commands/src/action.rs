@@ -142,6 +142,22 @@ pub enum ComputeAction {
         /// Which one.
         access: AccessConfig,
     },
+    /// Reads that each of these snapshots is of that disk, by id, and READY: what must be so before the disk is destroyed.
+    VerifySnapshots {
+        /// Disk and snapshot.
+        snapshots: Vec<(DiskRef, ComputeName)>,
+    },
+    /// `deletionProtection = false`, right before [`ComputeAction::DeleteInstance`].
+    AllowDeletion(InstanceRef),
+    /// Deletes the instance.
+    DeleteInstance {
+        /// The instance.
+        instance: InstanceRef,
+        /// The group that deletes its member and becomes one smaller; `None` for an instance that is in no group.
+        group: Option<GroupRef>,
+        /// Why it may go without READY snapshots and stored evidence. `None`: the plan requires both.
+        waiver: Option<String>,
+    },
     /// Reads back tag, rules, effective firewall, access configs and group membership.
     VerifyIsolation {
         /// The instance.
@@ -189,9 +205,8 @@ impl Action {
         match self {
             Self::Kubernetes(KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. })
             | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::SnapshotDisk { .. }) => ActionClass::Preserve,
-            Self::Kubernetes(KubernetesAction::VerifyNode { .. }) | Self::Compute(ComputeAction::VerifyIsolation { .. }) => {
-                ActionClass::Verify
-            }
+            Self::Kubernetes(KubernetesAction::VerifyNode { .. })
+            | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. }) => ActionClass::Verify,
             Self::Kubernetes(
                 KubernetesAction::Cordon(_)
                 | KubernetesAction::Uncordon(_)
@@ -208,7 +223,9 @@ impl Action {
                 | ComputeAction::KeepBootDisk { .. }
                 | ComputeAction::EnsureFirewallRule(_)
                 | ComputeAction::TagInstance { .. }
-                | ComputeAction::RemoveExternalIp { .. },
+                | ComputeAction::RemoveExternalIp { .. }
+                | ComputeAction::AllowDeletion(_)
+                | ComputeAction::DeleteInstance { .. },
             ) => ActionClass::Mutate,
         }
     }
@@ -220,9 +237,14 @@ impl Action {
             Self::Kubernetes(
                 KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. },
             )
-            | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. }) => Undo::Nothing,
+            | Self::Compute(
+                ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. },
+            ) => Undo::Nothing,
             Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
             Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
+            Self::Compute(ComputeAction::DeleteInstance { .. }) => {
+                Undo::Impossible("a deleted VM does not come back: its memory and Local SSDs are lost; disks can be made from the snapshots")
+            }
             Self::Compute(ComputeAction::RemoveExternalIp { access, .. }) if !access.reserved => {
                 Undo::Impossible("the address is ephemeral and goes back to Google's pool")
             }
@@ -243,7 +265,8 @@ impl Action {
                 | ComputeAction::KeepBootDisk { .. }
                 | ComputeAction::EnsureFirewallRule(_)
                 | ComputeAction::TagInstance { .. }
-                | ComputeAction::RemoveExternalIp { .. },
+                | ComputeAction::RemoveExternalIp { .. }
+                | ComputeAction::AllowDeletion(_),
             ) => Undo::Possible,
         }
     }
@@ -321,6 +344,16 @@ impl ComputeAction {
             Self::RemoveExternalIp { instance, access } => {
                 let address = if access.address.is_empty() { "none assigned" } else { &access.address };
                 format!("remove external address {address} ({} {}) from {}", access.interface, access.name, instance.name)
+            }
+            Self::VerifySnapshots { snapshots } => {
+                let names: Vec<&str> = snapshots.iter().map(|(_, name)| name.as_str()).collect();
+                format!("read that the snapshots are READY: {}", if names.is_empty() { "none".into() } else { names.join(", ") })
+            }
+            Self::AllowDeletion(instance) => format!("switch the deletion protection of instance {} off", instance.name),
+            Self::DeleteInstance { instance, group, waiver } => {
+                let how = group.as_ref().map_or_else(String::new, |group| format!(" through group {}", group.name));
+                let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for snapshots or evidence: {reason}"));
+                format!("delete instance {} (id {}){how}{waived}", instance.name, instance.id)
             }
             Self::VerifyIsolation { instance, .. } => format!("read tag, firewall, addresses and group of {} back", instance.name),
         }

@@ -39,6 +39,7 @@ catalogue! {
     abandon,
     firewall,
     remove_external_ip,
+    delete_node,
     uncordon,
     cancel,
     halt,

@@ -54,7 +54,7 @@ fn compute() -> ComputeFacts {
         name: name.parse().unwrap(),
         id: id.into(),
     };
-    let attached = |device: &str, disk, boot| DiskFacts { device: device.into(), disk, boot, auto_delete: boot, recent_snapshot: None };
+    let attached = |device: &str, disk, boot| DiskFacts { device: device.into(), disk, boot, auto_delete: boot, recent_snapshot: None, ready_snapshot: None };
     ComputeFacts {
         instance,
         status: "RUNNING".into(),
