@@ -131,7 +131,8 @@ fn describe(facts: &Facts, compute: &ComputeFacts, context: &Context) -> Consequ
         ),
         None => format!("instance {name} is in no group (abandoned): it is deleted by itself, and nothing replaces it"),
     });
-    let dying: Vec<_> = facts.kubernetes.pods.iter().filter(|pod| !pod.stays_on_drain()).collect();
+    let suspect = facts.kubernetes.suspect.as_ref().map(|suspect| &suspect.pod);
+    let dying: Vec<_> = facts.kubernetes.pods.iter().filter(|pod| !pod.stays_on_drain() && Some(&pod.pod) != suspect).collect();
     if !dying.is_empty() {
         consequences.blast_radius.push(format!("{} end with the VM; `drain` the node first to move what is innocent away", pods(dying.len())));
     }
@@ -142,7 +143,9 @@ fn describe(facts: &Facts, compute: &ComputeFacts, context: &Context) -> Consequ
             (Some(_), lost) => consequences.blast_radius.push(format!("{} loses its emptyDir data ({})", pod.pod, lost.join(", "))),
         }
     }
-    compute.disks.iter().for_each(|disk| describe_disk(disk, context, &mut consequences));
+    // With the waiver, what starts the snapshots names the Local SSDs.
+    let named = compute.disks.iter().filter(|disk| disk.disk.is_some() || !context.arguments.stop_now);
+    named.for_each(|disk| describe_disk(disk, context, &mut consequences));
     if compute.deletion_protection {
         consequences.decisions.push("the instance is protected from deletion; the protection is switched off right before".into());
     }

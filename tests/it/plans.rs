@@ -160,7 +160,7 @@ pub(crate) fn plan(line: &str, form: Form, facts: &Facts) -> Result<Plan, Refusa
     check::checked(planner(facts, &context)?)
 }
 
-fn text(plan: &Plan) -> String {
+pub(crate) fn text(plan: &Plan) -> String {
     let mut text = format!("{}\n", plan.command);
     for (id, step) in plan.steps() {
         let needs: Vec<String> = step

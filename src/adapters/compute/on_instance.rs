@@ -20,12 +20,19 @@ impl Session<'_> {
         })
     }
 
-    pub async fn protect(&self, instance: &InstanceRef) -> Result<(), Problem> {
+    pub async fn deletion_allowed(&self, instance: &InstanceRef) -> Result<Found, Problem> {
+        Ok(match self.bound(instance).await?.deletion_protection {
+            Some(true) => Found::not("deletion protection is on"),
+            Some(false) | None => Found::in_place(format!("instance {} may be deleted", instance.name)),
+        })
+    }
+
+    pub async fn protect(&self, instance: &InstanceRef, on: bool) -> Result<(), Problem> {
         let path = links::instance(instance);
         let write =
-            Write { method: "compute.instances.setDeletionProtection", resource: &path, body: &json!({ "deletionProtection": true }) };
+            Write { method: "compute.instances.setDeletionProtection", resource: &path, body: &json!({ "deletionProtection": on }) };
         let request = || self.compute.instances.set_deletion_protection().set_project(instance.project.as_str());
-        let request = || request().set_zone(instance.zone.as_str()).set_resource(instance.name.as_str()).set_deletion_protection(true);
+        let request = || request().set_zone(instance.zone.as_str()).set_resource(instance.name.as_str()).set_deletion_protection(on);
         self.write(write, |id| request().set_request_id(id).send()).await
     }
 
