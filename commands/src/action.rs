@@ -161,8 +161,6 @@ pub enum ComputeAction {
         /// Where it was, and which one.
         access: AccessConfig,
     },
-    /// `deletionProtection = false`.
-    AllowDeletion(InstanceRef),
     /// `autoDelete = true` on the boot disk.
     ReleaseBootDisk {
         /// The instance.
@@ -185,6 +183,22 @@ pub enum ComputeAction {
         instance: InstanceRef,
         /// Which one.
         access: AccessConfig,
+    },
+    /// Reads that each of these snapshots is of that disk, by id, and READY: what must be so before the disk is destroyed.
+    VerifySnapshots {
+        /// Disk and snapshot.
+        snapshots: Vec<(DiskRef, ComputeName)>,
+    },
+    /// `deletionProtection = false`.
+    AllowDeletion(InstanceRef),
+    /// Deletes the instance.
+    DeleteInstance {
+        /// The instance.
+        instance: InstanceRef,
+        /// The group that deletes its member and becomes one smaller; `None` for an instance that is in no group.
+        group: Option<GroupRef>,
+        /// Why it may go without READY snapshots and stored evidence. `None`: the plan requires both.
+        waiver: Option<String>,
     },
     /// Reads back tag, rules, effective firewall, access configs and group membership.
     VerifyIsolation {
@@ -233,9 +247,8 @@ impl Action {
         match self {
             Self::Kubernetes(KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. })
             | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::SnapshotDisk { .. }) => ActionClass::Preserve,
-            Self::Kubernetes(KubernetesAction::VerifyNode { .. }) | Self::Compute(ComputeAction::VerifyIsolation { .. }) => {
-                ActionClass::Verify
-            }
+            Self::Kubernetes(KubernetesAction::VerifyNode { .. })
+            | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. }) => ActionClass::Verify,
             Self::Kubernetes(
                 KubernetesAction::Cordon(_)
                 | KubernetesAction::Uncordon(_)
@@ -261,7 +274,8 @@ impl Action {
                 | ComputeAction::KeepBootDisk { .. }
                 | ComputeAction::EnsureFirewallRule(_)
                 | ComputeAction::TagInstance { .. }
-                | ComputeAction::RemoveExternalIp { .. },
+                | ComputeAction::RemoveExternalIp { .. }
+                | ComputeAction::DeleteInstance { .. },
             ) => ActionClass::Mutate,
         }
     }
@@ -273,9 +287,14 @@ impl Action {
             Self::Kubernetes(
                 KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. },
             )
-            | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. }) => Undo::Nothing,
+            | Self::Compute(
+                ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. },
+            ) => Undo::Nothing,
             Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
             Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
+            Self::Compute(ComputeAction::DeleteInstance { .. }) => Undo::Impossible(
+                "a deleted VM does not come back: its memory and Local SSDs are lost; disks can be made from the snapshots",
+            ),
             Self::Compute(ComputeAction::RemoveExternalIp { access, .. }) if !access.reserved => {
                 Undo::Impossible("the address is ephemeral and goes back to Google's pool")
             }
@@ -388,7 +407,6 @@ impl ComputeAction {
                     instance.name, access.address, access.interface, access.name
                 )
             }
-            Self::AllowDeletion(instance) => format!("let instance {} be deleted again", instance.name),
             Self::ReleaseBootDisk { instance, .. } => format!("let the boot disk be deleted with instance {} again", instance.name),
             Self::EnsureFirewallRule(rule) => format!("ensure firewall rule {}", rule.summary()),
             Self::TagInstance { instance, tag, .. } => {
@@ -397,6 +415,17 @@ impl ComputeAction {
             Self::RemoveExternalIp { instance, access } => {
                 let address = if access.address.is_empty() { "none assigned" } else { &access.address };
                 format!("remove external address {address} ({} {}) from {}", access.interface, access.name, instance.name)
+            }
+            Self::VerifySnapshots { snapshots } => {
+                let names: Vec<&str> = snapshots.iter().map(|(_, name)| name.as_str()).collect();
+                format!("read that the snapshots are READY: {}", if names.is_empty() { "none".into() } else { names.join(", ") })
+            }
+            Self::AllowDeletion(instance) => format!("switch the deletion protection of instance {} off", instance.name),
+            Self::DeleteInstance { instance, group, waiver } => {
+                let how = group.as_ref().map_or_else(String::new, |group| format!(" through group {}", group.name));
+                let waived =
+                    waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for snapshots or evidence: {reason}"));
+                format!("delete instance {} (id {}){how}{waived}", instance.name, instance.id)
             }
             Self::VerifyIsolation { instance, .. } => format!("read tag, firewall, addresses and group of {} back", instance.name),
         }

@@ -18,6 +18,7 @@ const RULES: &[Rule] = &[
     labels_follow_the_policy,
     drain_is_bounded_and_spares_suspects,
     containment_waits_for_evidence_only_as_long_as_allowed,
+    destruction_requires_what_is_kept,
 ];
 
 /// What is wrong with a plan; empty if nothing is.
@@ -61,7 +62,9 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             KubernetesAction::VerifyNode { node, suspects } => (vec![node], vec![], suspects.iter().map(|(pod, _)| pod).collect()),
         },
         Action::Compute(action) => match action {
-            ComputeAction::SnapshotDisk { .. } | ComputeAction::EnsureFirewallRule(_) => (vec![], vec![], vec![]),
+            ComputeAction::SnapshotDisk { .. } | ComputeAction::VerifySnapshots { .. } | ComputeAction::EnsureFirewallRule(_) => {
+                (vec![], vec![], vec![])
+            }
             ComputeAction::CapturePriorState { instance, .. }
             | ComputeAction::AbandonInstance { instance, .. }
             | ComputeAction::ProtectFromDeletion(instance)
@@ -71,8 +74,9 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | ComputeAction::UntagInstance { instance, .. }
             | ComputeAction::RemoveFirewallRule { instance, .. }
             | ComputeAction::RestoreExternalIp { instance, .. }
-            | ComputeAction::AllowDeletion(instance)
             | ComputeAction::ReleaseBootDisk { instance, .. }
+            | ComputeAction::AllowDeletion(instance)
+            | ComputeAction::DeleteInstance { instance, .. }
             | ComputeAction::VerifyIsolation { instance, .. } => (vec![], vec![instance], vec![]),
         },
     }
@@ -157,11 +161,38 @@ fn containment_waits_for_evidence_only_as_long_as_allowed(plan: &Plan) -> Vec<St
     };
     plan.steps()
         .flat_map(|(id, step)| step.needs.iter().map(move |edge| (id, *edge)))
-        .filter(|(_, edge)| matches!(edge, Edge::Requires(needed) if kept(*needed)))
+        .filter(|(id, edge)| matches!(edge, Edge::Requires(needed) if kept(*needed)) && !destroys(plan, *id))
         .map(|(id, edge)| {
             format!("step {id} requires step {}: missing evidence or a blocked drain must never leave a node open", edge.step())
         })
         .collect()
+}
+
+/// Missing evidence blocks destruction, unless the waiver is part of what people agree to.
+fn destruction_requires_what_is_kept(plan: &Plan) -> Vec<String> {
+    let evidence = find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::CollectEvidence { .. })));
+    let snapshots = find(plan, |action| matches!(action, Action::Compute(ComputeAction::VerifySnapshots { .. })));
+    let waived = find(plan, |action| matches!(action, Action::Compute(ComputeAction::DeleteInstance { waiver: Some(_), .. })));
+    if !waived.is_empty() {
+        return vec![];
+    }
+    let destroying: Vec<StepId> = plan.steps().map(|(id, _)| id).filter(|id| destroys(plan, *id)).collect();
+    [evidence, snapshots]
+        .iter()
+        .flat_map(|kept| match kept.is_empty() {
+            true => destroying.iter().map(|step| format!("step {step} destroys without evidence, and without a waiver")).collect(),
+            false => must_require(plan, &destroying, kept, "destroys before evidence is stored and the snapshots are READY"),
+        })
+        .collect()
+}
+
+/// Whether a step destroys, or clears the way for what does.
+fn destroys(plan: &Plan, step: StepId) -> bool {
+    let deletes = |action: &Action| matches!(action, Action::Compute(ComputeAction::DeleteInstance { .. }));
+    plan.step(step).is_some_and(|step| match &step.action {
+        Action::Compute(ComputeAction::AllowDeletion(_)) => plan.steps().any(|(_, step)| deletes(&step.action)),
+        action => deletes(action),
+    })
 }
 
 fn tags(plan: &Plan) -> Vec<StepId> {

@@ -62,6 +62,8 @@ pub enum Argument {
     Reason,
     /// `--isolate-first`.
     IsolateFirst,
+    /// `--stop-now`.
+    StopNow,
     /// `--dry-run`.
     DryRun,
 }
@@ -81,6 +83,7 @@ impl Argument {
             Self::Incident => "[incident:REF]",
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
+            Self::StopNow => "[--stop-now]",
             Self::DryRun => "[--dry-run]",
         }
     }
@@ -99,6 +102,7 @@ impl Argument {
             Self::Incident => "what you call the incident; the open incident on that node, or the request's id otherwise",
             Self::Reason => "why, for the record",
             Self::IsolateFirst => "cut the network before draining: for active exfiltration; evicted pods may then stay Terminating",
+            Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
     }
@@ -121,6 +125,8 @@ pub struct Arguments {
     pub topic: Option<String>,
     /// `--isolate-first`.
     pub isolate_first: bool,
+    /// `--stop-now`.
+    pub stop_now: bool,
     /// `--dry-run`.
     pub dry_run: bool,
 }

@@ -237,6 +237,19 @@ pub struct DiskFacts {
     pub auto_delete: bool,
     /// The newest snapshot of it by Stanch that is CREATING or READY, with its age in seconds.
     pub recent_snapshot: Option<(ComputeName, u64)>,
+    /// The newest snapshot of it by Stanch that is READY: what may be relied on before something is destroyed.
+    pub ready_snapshot: Option<ReadySnapshot>,
+}
+
+/// A snapshot that Stanch made and that is READY.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadySnapshot {
+    /// Its name.
+    pub name: ComputeName,
+    /// Its age in seconds.
+    pub age_s: u64,
+    /// The incident that it is labelled with.
+    pub incident: String,
 }
 
 /// A managed instance group, as the instance's membership shows it.

@@ -40,6 +40,7 @@ catalogue! {
     abandon,
     firewall,
     remove_external_ip,
+    delete_node,
     uncordon,
     cancel,
     halt,

@@ -166,6 +166,10 @@ fn take<'w>(
             once(!arguments.isolate_first, word)?;
             arguments.isolate_first = true;
         }
+        None if word == "--stop-now" && takes(&[Argument::StopNow]) => {
+            once(!arguments.stop_now, word)?;
+            arguments.stop_now = true;
+        }
         None if word == "--dry-run" && takes(&[Argument::DryRun]) => {
             once(!arguments.dry_run, word)?;
             arguments.dry_run = true;
@@ -212,11 +216,15 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::Incident
             | Argument::Reason
             | Argument::IsolateFirst
+            | Argument::StopNow
             | Argument::DryRun => false,
         };
         if missing {
             return Err(UsageError::Missing { command, argument: argument.usage() });
         }
+    }
+    if arguments.stop_now && arguments.reason.is_none() {
+        return Err(UsageError::Missing { command, argument: "reason:\"TEXT\" (with --stop-now)" });
     }
     Ok(Parsed { definition: command, arguments })
 }
@@ -256,6 +264,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Incident => &["incident:"],
             Argument::Reason => &["reason:"],
             Argument::IsolateFirst => &["--isolate-first"],
+            Argument::StopNow => &["--stop-now"],
             Argument::DryRun => &["--dry-run"],
             Argument::Request | Argument::OptionalRequest | Argument::Topic => &[],
         })

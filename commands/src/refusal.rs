@@ -48,6 +48,8 @@ pub enum Refusal {
     },
     /// The guide's fixed rule names cannot cover several networks.
     SeveralNetworks(Vec<String>),
+    /// Something would be destroyed that is not kept anywhere. What is missing, a phrase each.
+    NotKept(Vec<String>),
     /// The node is isolated by Stanch.
     Isolated(String),
     /// The plan breaks a rule of the linter: a defect of Stanch, never the user's.
@@ -70,6 +72,7 @@ impl fmt::Display for Refusal {
                 write!(f, "tag `{tag}` is on instances that Stanch did not quarantine, and the rules would cut them off: {}", names.join(", "))
             }
             Self::SeveralNetworks(networks) => write!(f, "the instance is in several networks ({}), and the guide's fixed rule names can cover only one", networks.join(", ")),
+            Self::NotKept(missing) => write!(f, "deleting the VM would destroy what is not kept yet: {}", missing.join("; ")),
             Self::Isolated(node) => write!(f, "node `{node}` is isolated: pods scheduled there would have no network"),
             Self::Unsound(findings) => write!(f, "the plan is unsound and was not proposed: {}", findings.join("; ")),
         }
@@ -93,6 +96,9 @@ impl Refusal {
             Self::DifferentRule { .. } => "delete or correct that rule, or use another `incident:`, which has rule names of its own",
             Self::TagInUse { .. } => "take the tag off those instances, or use another `incident:`, which has a tag of its own",
             Self::SeveralNetworks(_) => "use form = \"strict\" in config/stanch.toml",
+            Self::NotKept(_) => {
+                "start the snapshots with `snapshot` and ask again when they are READY; --stop-now with a reason plans a waiver instead"
+            }
             Self::Isolated(_) => "undo the quarantine first",
             Self::Unsound(_) => {
                 "this is a defect of Stanch: please report it with the request's facts; the guide's manual steps still work"

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use stanch_commands::action::{Action, ComputeAction};
 use stanch_commands::definition::Context;
 use stanch_commands::plan::StepId;
 use stanch_commands::target::{ComputeId, IncidentRef, NodeName, RequestId};
@@ -11,7 +12,8 @@ use stanch_commands::target::{ComputeId, IncidentRef, NodeName, RequestId};
 use crate::core::engine::{IllegalRecord, State, apply};
 use crate::core::identity::{Account, ChannelRef, MessageRef, PersonId};
 use crate::core::record::Record;
-use crate::core::request::{Ending, Request, Stage};
+use crate::core::request::{Ending, Request, Run, Stage};
+use crate::core::step::Outcome;
 use crate::ports::Exhibit;
 
 /// One entry of the audit log.
@@ -170,10 +172,28 @@ impl Memory {
         self.state.requests.iter().filter(|(_, request)| !matches!(request.stage, Stage::Ended(_)))
     }
 
-    /// The requests that isolated a node, oldest first.
+    /// The requests that isolated a node that was not deleted since, oldest first.
     pub fn isolating(&self) -> impl Iterator<Item = (&RequestId, &Request)> {
         let isolated = |request: &Request| request.made.plan.isolates && request.stage == Stage::Ended(Ending::Completed);
-        self.state.requests.iter().filter(move |(_, request)| isolated(request))
+        let deleted = self.deleted_instances();
+        let is_deleted =
+            move |request: &Request| request.made.plan.instance.as_ref().is_some_and(|instance| deleted.contains(&instance.id));
+        self.state.requests.iter().filter(move |(_, request)| isolated(request) && !is_deleted(request))
+    }
+
+    /// Instances that Stanch deleted.
+    fn deleted_instances(&self) -> BTreeSet<ComputeId> {
+        let mut deleted = BTreeSet::new();
+        for request in self.state.requests.values() {
+            for (id, step) in request.made.plan.steps() {
+                if let Action::Compute(ComputeAction::DeleteInstance { instance, .. }) = &step.action
+                    && matches!(request.steps.get(&id), Some(Run { outcome: Some(Outcome::Succeeded(_)), .. }))
+                {
+                    deleted.insert(instance.id);
+                }
+            }
+        }
+        deleted
     }
 
     /// Instances that are isolated.

@@ -451,7 +451,11 @@ fn ended(id: &RequestId, request: &Request) -> Message {
     let Stage::Ended(ending) = &request.stage else { return progress(id, request) };
     let (mut in_place, mut missing, mut open) = (Vec::new(), Vec::new(), Vec::new());
     let fates = request.fates();
-    for (step, body) in request.made.plan.steps().filter(|(_, body)| body.action.class() != ActionClass::Verify) {
+    for (step, body) in request.made.plan.steps() {
+        // What verifications found is in the verdict; one that failed is why something else is not in place.
+        if body.action.class() == ActionClass::Verify && fates.get(&step) != Some(&Fate::Failed) {
+            continue;
+        }
         let line = format!("{step}. {}", standing(request, step, &body.action.summary()));
         match fates.get(&step) {
             Some(Fate::Succeeded) => in_place.push(line),

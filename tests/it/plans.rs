@@ -54,7 +54,14 @@ fn compute() -> ComputeFacts {
         name: name.parse().unwrap(),
         id: id.into(),
     };
-    let attached = |device: &str, disk, boot| DiskFacts { device: device.into(), disk, boot, auto_delete: boot, recent_snapshot: None };
+    let attached = |device: &str, disk, boot| DiskFacts {
+        device: device.into(),
+        disk,
+        boot,
+        auto_delete: boot,
+        recent_snapshot: None,
+        ready_snapshot: None,
+    };
     ComputeFacts {
         instance,
         status: "RUNNING".into(),
@@ -160,7 +167,7 @@ pub(crate) fn plan(line: &str, form: Form, facts: &Facts) -> Result<Plan, Refusa
     check::checked(planner(facts, &context)?)
 }
 
-fn text(plan: &Plan) -> String {
+pub(crate) fn text(plan: &Plan) -> String {
     let mut text = format!("{}\n", plan.command);
     for (id, step) in plan.steps() {
         let needs: Vec<String> = step

@@ -20,6 +20,8 @@ pub struct ComputeOptions {
     pub operation_limit: Duration,
     /// How long an abandoned member may stay listed.
     pub abandon_limit: Duration,
+    /// How long a member that its group deletes may still be there.
+    pub delete_limit: Duration,
     /// The first pause between two attempts or two looks; it doubles up to eight seconds.
     pub pause: Duration,
 }
@@ -34,6 +36,8 @@ impl Default for ComputeOptions {
             operation_limit: Duration::from_secs(300),
             // Connection draining of a backend service can hold an abandoned member for 60 s more, by Google's documentation.
             abandon_limit: Duration::from_secs(120),
+            // Draining a load balancer (60 s and more) and an orderly shutdown (90 s) come before the VM goes.
+            delete_limit: Duration::from_secs(420),
             pause: Duration::from_millis(500),
         }
     }

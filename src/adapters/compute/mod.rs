@@ -5,6 +5,7 @@
 
 mod client;
 mod links;
+mod on_deletion;
 mod on_disk;
 mod on_group;
 mod on_instance;

@@ -115,11 +115,11 @@ impl Session<'_> {
     }
 }
 
-fn is(member: &ManagedInstance, id: ComputeId) -> bool {
+pub fn is(member: &ManagedInstance, id: ComputeId) -> bool {
     member.id.is_some_and(|found| id == found.into())
 }
 
-fn action(action: Option<&CurrentAction>) -> String {
+pub fn action(action: Option<&CurrentAction>) -> String {
     action.and_then(CurrentAction::name).unwrap_or("UNKNOWN").to_owned()
 }
 

@@ -98,9 +98,17 @@ impl Session<'_> {
             match self.look_at(action).await? {
                 Found::InPlace(receipt) => return Ok(receipt),
                 Found::Not(open) if looks >= ATTEMPTS => return Err(Problem::refused(format!("after the write: {}", open.join("; ")))),
-                Found::UnderWay(what) if started.elapsed() > self.compute.options.abandon_limit => return Err(Problem::Deadline(what)),
+                Found::UnderWay(what) if started.elapsed() > self.patience(action) => return Err(Problem::Deadline(what)),
                 Found::Not(_) | Found::UnderWay(_) => self.pause(looks).await,
             }
+        }
+    }
+
+    /// How long what a group does may be under way.
+    fn patience(&self, action: &ComputeAction) -> std::time::Duration {
+        match action {
+            ComputeAction::DeleteInstance { .. } => self.compute.options.delete_limit,
+            _ => self.compute.options.abandon_limit,
         }
     }
 
@@ -118,21 +126,26 @@ impl Session<'_> {
             ComputeAction::UntagInstance { instance, tag } => self.untagged(instance, tag).await,
             ComputeAction::RemoveFirewallRule { rule, .. } => self.no_rule(rule).await,
             ComputeAction::RestoreExternalIp { instance, access } => self.restored_access(instance, access).await,
-            ComputeAction::AllowDeletion(instance) => self.no_protection(instance).await,
             ComputeAction::ReleaseBootDisk { instance, device } => self.released_disk(instance, device).await,
+            ComputeAction::VerifySnapshots { snapshots } => self.all_ready(snapshots).await,
+            ComputeAction::AllowDeletion(instance) => self.deletion_allowed(instance).await,
+            ComputeAction::DeleteInstance { instance, group, .. } => self.deletion(instance, group.as_ref()).await,
             ComputeAction::VerifyIsolation { instance, tag, rules, group } => self.isolation(instance, tag, rules, group.as_ref()).await,
         }
     }
 
     async fn change(&self, action: &ComputeAction) -> Result<(), Problem> {
         match action {
-            ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } => Ok(()),
+            ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } => {
+                Ok(())
+            }
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,
-            ComputeAction::ProtectFromDeletion(instance) => self.set_protection(instance, true).await,
-            ComputeAction::AllowDeletion(instance) => self.set_protection(instance, false).await,
             ComputeAction::KeepBootDisk { instance, device } => self.set_auto_delete(instance, device, false).await,
             ComputeAction::ReleaseBootDisk { instance, device } => self.set_auto_delete(instance, device, true).await,
+            ComputeAction::ProtectFromDeletion(instance) => self.protect(instance, true).await,
+            ComputeAction::AllowDeletion(instance) => self.protect(instance, false).await,
+            ComputeAction::DeleteInstance { instance, group, .. } => self.delete(instance, group.as_ref()).await,
             ComputeAction::EnsureFirewallRule(rule) => self.insert_rule(rule).await,
             ComputeAction::TagInstance { instance, tag, .. } => self.add_tag(instance, tag).await,
             ComputeAction::RemoveExternalIp { instance, access } => self.delete_access(instance, access).await,
@@ -144,5 +157,8 @@ impl Session<'_> {
 }
 
 fn reads_only(action: &ComputeAction) -> bool {
-    matches!(action, ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. })
+    matches!(
+        action,
+        ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. }
+    )
 }

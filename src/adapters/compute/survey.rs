@@ -8,7 +8,7 @@ use google_cloud_compute_v1::model::snapshot::Status as SnapshotStatus;
 use google_cloud_compute_v1::model::{AttachedDisk, Instance, NetworkInterface, Snapshot, attached_disk, network_interface, scheduling};
 use jiff::Timestamp;
 use stanch_commands::action::AccessConfig;
-use stanch_commands::facts::{ComputeFacts, DiskFacts, InterfaceFacts, NoInstance};
+use stanch_commands::facts::{ComputeFacts, DiskFacts, InterfaceFacts, NoInstance, ReadySnapshot};
 use stanch_commands::firewall::PREFIX;
 use stanch_commands::firewall_rule::{Direction, FirewallRule};
 use stanch_commands::target::{ComputeName, DiskRef, InstanceRef, NetworkRef, ProjectId};
@@ -24,6 +24,9 @@ use crate::ports::{InstanceQuery, SurveyError, Surveyor};
 
 /// Label that every snapshot of Stanch carries.
 const REQUEST_LABEL: &str = "stanch-request";
+
+/// Label with the incident that a snapshot belongs to.
+const INCIDENT_LABEL: &str = "stanch-incident";
 
 /// Priorities of the quarantine's denies, as the command `firewall` sets them.
 const DENIES: [(Direction, u16); 2] = [(Direction::Ingress, 1), (Direction::Egress, 0)];
@@ -103,6 +106,7 @@ impl Session<'_> {
                 boot: attached.boot.unwrap_or_default(),
                 auto_delete: attached.auto_delete.unwrap_or_default(),
                 recent_snapshot: disk.as_ref().and_then(|disk| recent(disk, &snapshots)),
+                ready_snapshot: disk.as_ref().and_then(|disk| ready(disk, &snapshots)),
                 disk,
             });
         }
@@ -200,16 +204,28 @@ fn reference(found: &Instance) -> Option<InstanceRef> {
 
 /// The newest snapshot of the disk that is of use, and its age in seconds.
 fn recent(disk: &DiskRef, snapshots: &[Snapshot]) -> Option<(ComputeName, u64)> {
+    let of_use = [SnapshotStatus::Creating, SnapshotStatus::Uploading, SnapshotStatus::Ready];
+    newest(disk, snapshots, &of_use).map(|(name, age, _)| (name, age))
+}
+
+/// The newest snapshot of the disk that is complete.
+fn ready(disk: &DiskRef, snapshots: &[Snapshot]) -> Option<ReadySnapshot> {
+    let (name, age_s, snapshot) = newest(disk, snapshots, &[SnapshotStatus::Ready])?;
+    Some(ReadySnapshot { name, age_s, incident: snapshot.labels.get(INCIDENT_LABEL).cloned().unwrap_or_default() })
+}
+
+/// The newest snapshot by Stanch of exactly this disk in one of these states, with its age in seconds.
+fn newest<'s>(disk: &DiskRef, snapshots: &'s [Snapshot], states: &[SnapshotStatus]) -> Option<(ComputeName, u64, &'s Snapshot)> {
     let now = Timestamp::now();
     let of_disk = |snapshot: &&Snapshot| {
         snapshot.source_disk_id.as_deref() == Some(disk.id.to_string().as_str())
             && snapshot.labels.contains_key(REQUEST_LABEL)
-            && matches!(snapshot.status, Some(SnapshotStatus::Creating | SnapshotStatus::Uploading | SnapshotStatus::Ready))
+            && snapshot.status.as_ref().is_some_and(|status| states.contains(status))
     };
     let dated = snapshots.iter().filter(of_disk).filter_map(|snapshot| {
         let created: Timestamp = snapshot.creation_timestamp.as_deref()?.parse().ok()?;
         let age = u64::try_from(now.duration_since(created).as_secs()).unwrap_or_default();
-        Some((snapshot.name.as_deref()?.parse().ok()?, age))
+        Some((snapshot.name.as_deref()?.parse().ok()?, age, snapshot))
     });
-    dated.min_by_key(|(_, age)| *age)
+    dated.min_by_key(|(_, age, _)| *age)
 }

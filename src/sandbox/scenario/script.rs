@@ -15,6 +15,7 @@
 //! expect rosa reads: words that only she sees
 //! expect no writes
 //! expect isolated
+//! expect compute groups/GROUP/targetSize: 1
 //! ```
 
 /// A scenario, understood.
@@ -94,6 +95,8 @@ pub(super) enum Expected {
     NoWrites,
     /// The suspect's node is isolated, by the state of the emulators.
     Isolated,
+    /// What the emulated projects hold at a path, as JSON; `null` for nothing.
+    Compute { path: String, value: serde_json::Value },
 }
 
 /// A line that is not understood.
@@ -155,6 +158,10 @@ fn expectation(text: &str) -> Option<Expected> {
         None => None,
         Some(("in channel", words)) => Some(Expected::InChannel(words.to_owned())),
         Some(("in thread", words)) => Some(Expected::InThread(words.to_owned())),
+        Some((path, value)) if path.starts_with("compute ") => {
+            let path = path.split_once(' ').map(|(_, path)| path.to_owned())?;
+            Some(Expected::Compute { path, value: serde_json::from_str(value).ok()? })
+        }
         Some((who, words)) => Some(Expected::Reads { who: name(who.strip_suffix(" reads")?)?, words: words.to_owned() }),
     }
 }
@@ -204,10 +211,18 @@ mod tests {
         let text = "# comment\n\nrosa: /stanch quarantine pod a/b incident:x\nrosa in #random: /stanch\namir reacts x\namir takes back x\n\
                     amir presses Ask again\n8 minutes pass\nrestart\ncrash\nhappens: recreate pod a/b\nhappens: budget a/b needs 3\n\
                     happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
-                    expect no writes\nexpect isolated";
+                    expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
-        assert_eq!(scenario, Ok(16));
-        for wrong in ["rosa types x", "expect nothing", "happens: rain", "Rosa reacts x", "x minutes pass", "expect rosa hears: x"] {
+        assert_eq!(scenario, Ok(17));
+        for wrong in [
+            "rosa types x",
+            "expect nothing",
+            "happens: rain",
+            "Rosa reacts x",
+            "x minutes pass",
+            "expect rosa hears: x",
+            "expect compute a: b",
+        ] {
             assert_eq!(Scenario::parse(wrong), Err(ScriptError { line: 1, text: wrong.to_owned() }));
         }
     }

@@ -336,6 +336,16 @@ impl Stage {
         }
     }
 
+    /// What the emulated projects hold at a path of [`ComputeEmulator::snapshot_state`].
+    pub(super) fn compute_holds(&self, path: &str, wanted: &Value) -> Result<(), StageError> {
+        let state = self.compute.snapshot_state();
+        let found = state.pointer(&format!("/{path}")).unwrap_or(&Value::Null);
+        match found == wanted {
+            true => Ok(()),
+            false => Err(StageError::NotSo(format!("{path} is {found}"))),
+        }
+    }
+
     fn what_is_open(&self) -> Vec<String> {
         let mut open = Vec::new();
         let mut judge = |closed: bool, words: &str| {

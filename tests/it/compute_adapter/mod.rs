@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod deletion;
 mod faults;
 mod steps;
 mod survey;
