@@ -10,6 +10,7 @@ mod core;
 mod guide;
 mod kubernetes_adapter;
 mod kubernetes_emulator;
+mod permission;
 mod plans;
 mod scenarios;
 mod slack_adapter;

@@ -11,6 +11,7 @@ mod on_instance;
 mod on_network;
 mod problem;
 mod read;
+mod role;
 mod rule;
 mod session;
 mod steps;
@@ -18,3 +19,4 @@ mod survey;
 mod write;
 
 pub use client::{Compute, ComputeBuildError, ComputeOptions};
+pub use role::role;
