@@ -84,10 +84,10 @@ needs! { COMPUTE, ComputeAction, project, cluster:
         "compute.instances.get", "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.update",
         "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
-    ProtectFromDeletion of [quarantine, abandon] needs [
+    ProtectFromDeletion of [quarantine] needs [
         "compute.instances.get", "compute.instances.setDeletionProtection", "compute.zoneOperations.get",
     ];
-    KeepBootDisk of [quarantine, abandon] needs [
+    KeepBootDisk of [quarantine] needs [
         "compute.instances.get", "compute.instances.setDiskAutoDelete", "compute.disks.update", "compute.zoneOperations.get",
     ];
     EnsureFirewallRule of [quarantine, firewall] needs [
@@ -101,7 +101,7 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     RemoveExternalIp of [quarantine, remove_external_ip] needs [
         "compute.instances.get", "compute.instances.deleteAccessConfig", "compute.zoneOperations.get",
     ];
-    VerifyIsolation of [quarantine] needs [
+    VerifyIsolation of [quarantine, firewall] needs [
         "compute.instances.get", "compute.firewalls.get", "compute.instances.getEffectiveFirewalls", "compute.networks.get",
         "compute.instanceGroupManagers.get",
     ];
