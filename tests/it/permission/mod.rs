@@ -3,5 +3,7 @@
 #![cfg(feature = "sandbox")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
 
+mod cluster;
 mod generated;
+mod project;
 mod stated;
