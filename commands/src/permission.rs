@@ -190,6 +190,13 @@ pub fn project_rights(commands: &BTreeSet<&str>) -> BTreeMap<ProjectRight, BTree
     rights(commands, |entry| entry.project)
 }
 
+/// The commands behind a right, for a comment; nothing for one that every survey needs.
+#[must_use]
+pub fn beyond_surveys(commands: &BTreeSet<&'static str>) -> Option<String> {
+    let surveys = commands.contains(locate::DEFINITION.name);
+    (!surveys).then(|| commands.iter().copied().collect::<Vec<_>>().join(", "))
+}
+
 fn rights<R: Ord + Copy + 'static>(
     commands: &BTreeSet<&str>,
     of: fn(&'static Entry) -> &'static [R],

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use stanch_commands::CATALOGUE;
-use stanch_commands::permission::cluster_rights;
+use stanch_commands::permission::{beyond_surveys, cluster_rights};
 
 const HEADER: &str = "\
 # Generated from commands/src/permission.rs; a test fails when it is out of date.
 #
-# What Stanch may do in a cluster. Every right is needed by some command, and none reads the content of a Secret.
+# What Stanch may do in a cluster. Rights without a comment are those of every survey; none reads the content of a Secret.
 # The subject is the service account of a Stanch that runs in the cluster. For one that runs elsewhere, replace it by its Google service
 # account: `kind: User`, `apiGroup: rbac.authorization.k8s.io`, `name: NAME@PROJECT.iam.gserviceaccount.com`.
 # `stanch doctor` tells what is missing.
@@ -39,17 +39,17 @@ pub fn rbac() -> String {
     let mut text = format!("{HEADER}apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: stanch\n");
     text.push_str("  labels:\n    app.kubernetes.io/name: stanch\nrules:\n");
     let commands: BTreeSet<&str> = CATALOGUE.iter().map(|definition| definition.name).collect();
-    let mut resources: BTreeMap<(&str, &str), (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
+    let mut resources: BTreeMap<(&str, &str), Vec<(&str, Option<String>)>> = BTreeMap::new();
     for (right, needing) in cluster_rights(&commands) {
-        let (verbs, all) = resources.entry((right.group, right.resource)).or_default();
-        verbs.insert(right.verb);
-        all.extend(needing);
+        resources.entry((right.group, right.resource)).or_default().push((right.verb, beyond_surveys(&needing)));
     }
-    for ((group, resource), (verbs, needing)) in resources {
-        let verbs = verbs.into_iter().collect::<Vec<_>>().join(", ");
+    for ((group, resource), verbs) in resources {
+        let names = verbs.iter().map(|(verb, _)| *verb).collect::<Vec<_>>().join(", ");
         // Writing to a text does not fail.
-        let _ = writeln!(text, "# {}", needing.into_iter().collect::<Vec<_>>().join(", "));
-        let _ = writeln!(text, "- apiGroups: [\"{group}\"]\n  resources: [{resource}]\n  verbs: [{verbs}]");
+        for (verb, commands) in &verbs {
+            let _ = commands.as_ref().map(|commands| writeln!(text, "# {verb}: {commands}"));
+        }
+        let _ = writeln!(text, "- apiGroups: [\"{group}\"]\n  resources: [{resource}]\n  verbs: [{names}]");
     }
     text + BINDING
 }

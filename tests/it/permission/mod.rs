@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
 
 mod cluster;
+mod control_plane;
 mod generated;
 mod project;
 mod stated;
