@@ -12,6 +12,7 @@ mod on_instance;
 mod on_network;
 mod problem;
 mod read;
+mod role;
 mod rule;
 mod session;
 mod steps;
@@ -19,3 +20,4 @@ mod survey;
 mod write;
 
 pub use client::{Compute, ComputeBuildError, ComputeOptions};
+pub use role::role;

@@ -6,6 +6,7 @@
 mod change;
 mod drain;
 mod evidence;
+mod rbac;
 mod selectors;
 mod survey;
 mod verify;
@@ -20,6 +21,8 @@ use kube::{Client, Config};
 use stanch_commands::action::KubernetesAction;
 use stanch_commands::facts::KubernetesFacts;
 use stanch_commands::target::TargetName;
+
+pub use self::rbac::rbac;
 
 use self::change::Change;
 use self::wire::Session;
