@@ -72,6 +72,15 @@ pub enum KubernetesAction {
     },
     /// Deletes the NetworkPolicy of [`Self::DenyPodTraffic`], once the suspect is gone or no longer carries the label that it selects.
     AllowPodTraffic(PodRef),
+    /// Deletes a pod. On a node that does not answer the deletion is accepted, and carried out when the node is back; nothing is forced.
+    DeletePod {
+        /// The pod.
+        pod: PodRef,
+        /// Seconds that its processes get to end.
+        grace_s: u32,
+        /// Why it may go without stored evidence. `None`: the plan requires it.
+        waiver: Option<String>,
+    },
     /// Evicts the pods on a node through the eviction API, until it is empty or the deadline passed.
     Drain(Drain),
     /// Reads back what the Kubernetes steps left.
@@ -261,6 +270,7 @@ impl Action {
                 | KubernetesAction::IncludeInLoadBalancers(_)
                 | KubernetesAction::RestorePod { .. }
                 | KubernetesAction::AllowPodTraffic(_)
+                | KubernetesAction::DeletePod { .. }
                 | KubernetesAction::Drain(_),
             )
             | Self::Compute(
@@ -297,6 +307,9 @@ impl Action {
             ),
             Self::Compute(ComputeAction::RemoveExternalIp { access, .. }) if !access.reserved => {
                 Undo::Impossible("the address is ephemeral and goes back to Google's pool")
+            }
+            Self::Kubernetes(KubernetesAction::DeletePod { .. }) => {
+                Undo::Impossible("the pod's memory and its emptyDir volumes are lost; its manifest is kept as evidence")
             }
             Self::Kubernetes(KubernetesAction::Drain(_)) => {
                 Undo::Impossible("evicted pods are replaced elsewhere, or gone if nothing owns them")
@@ -376,6 +389,10 @@ impl KubernetesAction {
             Self::AllowScaleDown(node) => format!("let the autoscaler remove node {} again", node.name),
             Self::IncludeInLoadBalancers(node) => format!("put node {} back into external load balancers", node.name),
             Self::RestorePod { prior, .. } => format!("give pod {} its labels and tolerations back", prior.pod),
+            Self::DeletePod { pod, grace_s, waiver } => {
+                let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
+                format!("delete pod {pod} (grace period {grace_s} s){waived}")
+            }
             Self::AllowPodTraffic(pod) => format!("delete the NetworkPolicy that denies the traffic of pod {pod}"),
             Self::Drain(drain) => {
                 format!(

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::facts::Facts;
 use crate::plan::{Draft, Form};
+use crate::prior::Earlier;
 use crate::refusal::Refusal;
 use crate::target::{ClusterName, ComputeId, IncidentRef, NodeName, RequestId, TargetName};
 
@@ -64,6 +65,8 @@ pub enum Argument {
     IsolateFirst,
     /// `--stop-now`.
     StopNow,
+    /// `--false-alarm`.
+    FalseAlarm,
     /// `--dry-run`.
     DryRun,
 }
@@ -84,6 +87,7 @@ impl Argument {
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
             Self::StopNow => "[--stop-now]",
+            Self::FalseAlarm => "[--false-alarm]",
             Self::DryRun => "[--dry-run]",
         }
     }
@@ -102,6 +106,7 @@ impl Argument {
             Self::Incident => "what you call the incident; the open incident on that node, or the request's id otherwise",
             Self::Reason => "why, for the record",
             Self::IsolateFirst => "cut the network before draining: for active exfiltration; evicted pods may then stay Terminating",
+            Self::FalseAlarm => "the suspect is innocent: give it its labels back instead of deleting it",
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
@@ -127,6 +132,8 @@ pub struct Arguments {
     pub isolate_first: bool,
     /// `--stop-now`.
     pub stop_now: bool,
+    /// `--false-alarm`.
+    pub false_alarm: bool,
     /// `--dry-run`.
     pub dry_run: bool,
 }
@@ -150,8 +157,12 @@ pub struct Context {
     pub protected_namespaces: BTreeSet<String>,
     /// Instances that Stanch isolated and did not release.
     pub isolated_instances: BTreeSet<ComputeId>,
-    /// Their nodes.
+    /// Instances that carry a quarantine's tag by Stanch, those of runs that did not complete included.
+    pub tagged_instances: BTreeSet<ComputeId>,
+    /// The nodes of tagged instances.
     pub isolated_nodes: BTreeSet<NodeName>,
+    /// What earlier requests did, for a command that takes one.
+    pub earlier: Option<Earlier>,
     /// When planning happens.
     pub now: Timestamp,
 }

@@ -42,6 +42,7 @@ catalogue! {
     firewall,
     remove_external_ip,
     delete_node,
+    release,
     uncordon,
     cancel,
     halt,

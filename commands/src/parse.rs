@@ -166,6 +166,10 @@ fn take<'w>(
             once(!arguments.isolate_first, word)?;
             arguments.isolate_first = true;
         }
+        None if word == "--false-alarm" && takes(&[Argument::FalseAlarm]) => {
+            once(!arguments.false_alarm, word)?;
+            arguments.false_alarm = true;
+        }
         None if word == "--stop-now" && takes(&[Argument::StopNow]) => {
             once(!arguments.stop_now, word)?;
             arguments.stop_now = true;
@@ -217,6 +221,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::Reason
             | Argument::IsolateFirst
             | Argument::StopNow
+            | Argument::FalseAlarm
             | Argument::DryRun => false,
         };
         if missing {
@@ -265,6 +270,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Reason => &["reason:"],
             Argument::IsolateFirst => &["--isolate-first"],
             Argument::StopNow => &["--stop-now"],
+            Argument::FalseAlarm => &["--false-alarm"],
             Argument::DryRun => &["--dry-run"],
             Argument::Request | Argument::OptionalRequest | Argument::Topic => &[],
         })

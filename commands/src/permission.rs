@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
-use crate::{abandon, cordon, drain, firewall, label, locate, quarantine, remove_external_ip, snapshot, uncordon};
+use crate::{abandon, cordon, delete_node, drain, firewall, label, locate, quarantine, release, remove_external_ip, snapshot, uncordon};
 
 /// A right on the Kubernetes API, as RBAC names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,28 +55,33 @@ macro_rules! needs {
 }
 
 needs! { KUBERNETES, KubernetesAction, cluster, project:
-    CapturePriorState of [quarantine, cordon, label, drain, uncordon] needs [get(NODES), get(PODS)];
-    CollectEvidence of [quarantine] needs [
+    CapturePriorState of [quarantine, cordon, label, drain, uncordon, release] needs [get(NODES), get(PODS)];
+    CollectEvidence of [quarantine, delete_node, release] needs [
         get(NODES), get(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
         get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS),
     ];
     Cordon of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
-    Uncordon of [uncordon] needs [get(NODES), patch(NODES)];
+    Uncordon of [uncordon, release] needs [get(NODES), patch(NODES)];
     DisableScaleDown of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
     ExcludeFromLoadBalancers of [quarantine] needs [get(NODES), patch(NODES)];
     KeepWhileUnreachable of [quarantine] needs [get(PODS), patch(PODS)];
     DenyPodTraffic of [quarantine] needs [get(PODS), get(NETWORK_POLICIES), create(NETWORK_POLICIES)];
     LabelPod of [quarantine, label] needs [get(PODS), patch(PODS)];
+    AllowScaleDown of [release] needs [get(NODES), patch(NODES)];
+    IncludeInLoadBalancers of [release] needs [get(NODES), patch(NODES)];
+    RestorePod of [release] needs [get(PODS), patch(PODS)];
+    AllowPodTraffic of [release] needs [get(PODS), get(NETWORK_POLICIES), delete(NETWORK_POLICIES)];
+    DeletePod of [release] needs [get(PODS), get(NODES), delete(PODS)];
     Drain of [quarantine, drain] needs [get(NODES), get(PODS), list(PODS), create(EVICTIONS)];
     VerifyNode of [quarantine] needs [get(NODES), get(PODS), list(PODS)];
 }
 
 needs! { COMPUTE, ComputeAction, project, cluster:
-    CapturePriorState of [quarantine, abandon, firewall, remove_external_ip] needs [
+    CapturePriorState of [quarantine, abandon, firewall, remove_external_ip, delete_node, release] needs [
         "compute.instances.get", "compute.addresses.list", "compute.instanceGroupManagers.get",
     ];
     // Labels that come with the snapshot need the right to set labels.
-    SnapshotDisk of [quarantine, snapshot] needs [
+    SnapshotDisk of [quarantine, snapshot, delete_node] needs [
         "compute.snapshots.get", "compute.disks.get", "compute.disks.createSnapshot", "compute.snapshots.create",
         "compute.snapshots.setLabels", "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
@@ -87,7 +92,7 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     ProtectFromDeletion of [quarantine] needs [
         "compute.instances.get", "compute.instances.setDeletionProtection", "compute.zoneOperations.get",
     ];
-    KeepBootDisk of [quarantine] needs [
+    KeepBootDisk of [quarantine, delete_node] needs [
         "compute.instances.get", "compute.instances.setDiskAutoDelete", "compute.disks.update", "compute.zoneOperations.get",
     ];
     EnsureFirewallRule of [quarantine, firewall] needs [
@@ -100,6 +105,26 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     ];
     RemoveExternalIp of [quarantine, remove_external_ip] needs [
         "compute.instances.get", "compute.instances.deleteAccessConfig", "compute.zoneOperations.get",
+    ];
+    UntagInstance of [release] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    RemoveFirewallRule of [release] needs [
+        "compute.firewalls.get", "compute.instances.list", "compute.firewalls.delete", "compute.networks.updatePolicy",
+        "compute.globalOperations.get",
+    ];
+    RestoreExternalIp of [release] needs [
+        "compute.instances.get", "compute.instances.addAccessConfig", "compute.addresses.use", "compute.subnetworks.useExternalIp",
+        "compute.zoneOperations.get",
+    ];
+    ReleaseBootDisk of [release] needs [
+        "compute.instances.get", "compute.instances.setDiskAutoDelete", "compute.disks.update", "compute.zoneOperations.get",
+    ];
+    VerifySnapshots of [delete_node] needs ["compute.snapshots.get"];
+    AllowDeletion of [delete_node, release] needs [
+        "compute.instances.get", "compute.instances.setDeletionProtection", "compute.zoneOperations.get",
+    ];
+    DeleteInstance of [delete_node] needs [
+        "compute.instances.get", "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.update", "compute.instances.delete",
+        "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
     VerifyIsolation of [quarantine, firewall] needs [
         "compute.instances.get", "compute.firewalls.get", "compute.instances.getEffectiveFirewalls", "compute.networks.get",
@@ -159,6 +184,8 @@ const SURVEYING: &[&Definition] = &[
     &firewall::DEFINITION,
     &remove_external_ip::DEFINITION,
     &uncordon::DEFINITION,
+    &delete_node::DEFINITION,
+    &release::DEFINITION,
 ];
 
 impl Action {
@@ -242,6 +269,10 @@ const fn list(resource: Resource) -> ClusterRight {
 
 const fn create(resource: Resource) -> ClusterRight {
     right("create", resource)
+}
+
+const fn delete(resource: Resource) -> ClusterRight {
+    right("delete", resource)
 }
 
 const fn patch(resource: Resource) -> ClusterRight {

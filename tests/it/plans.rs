@@ -155,6 +155,8 @@ fn context(line: &str, form: Form) -> (Does, Context) {
         limits: Limits::default(),
         protected_namespaces: BTreeSet::new(),
         isolated_instances: BTreeSet::new(),
+        tagged_instances: BTreeSet::new(),
+        earlier: None,
         isolated_nodes: BTreeSet::new(),
         now: Timestamp::UNIX_EPOCH,
     };
