@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::firewall_rule::FirewallRule;
+use crate::prior::PodPrior;
 use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, Uid};
 
 /// One step's action.
@@ -58,6 +59,19 @@ pub enum KubernetesAction {
         /// Labels to remove, so that the pod leaves its Services and its owner.
         remove: BTreeSet<String>,
     },
+    /// Removes the annotation of [`Self::DisableScaleDown`].
+    AllowScaleDown(NodeRef),
+    /// Removes the label of [`Self::ExcludeFromLoadBalancers`].
+    IncludeInLoadBalancers(NodeRef),
+    /// Gives a suspect its labels and the ends of its tolerations back. Its owner adopts it again and deletes the clean replacement.
+    RestorePod {
+        /// The suspect as it was.
+        prior: Box<PodPrior>,
+        /// The labels that Stanch set: removed, unless the suspect had them before.
+        remove: BTreeSet<String>,
+    },
+    /// Deletes the NetworkPolicy of [`Self::DenyPodTraffic`], once the suspect is gone or no longer carries the label that it selects.
+    AllowPodTraffic(PodRef),
     /// Evicts the pods on a node through the eviction API, until it is empty or the deadline passed.
     Drain(Drain),
     /// Reads back what the Kubernetes steps left.
@@ -126,6 +140,36 @@ pub enum ComputeAction {
     },
     /// Creates the rule, or accepts an existing one whose whole body is equal.
     EnsureFirewallRule(FirewallRule),
+    /// Removes a network tag.
+    UntagInstance {
+        /// The instance.
+        instance: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+    },
+    /// Deletes a rule, if its whole body is what Stanch made and no instance of its network carries its tag.
+    RemoveFirewallRule {
+        /// The rule.
+        rule: FirewallRule,
+        /// The instance that was isolated: others of its project may still be.
+        instance: InstanceRef,
+    },
+    /// Gives a reserved external IPv4 address back.
+    RestoreExternalIp {
+        /// The instance.
+        instance: InstanceRef,
+        /// Where it was, and which one.
+        access: AccessConfig,
+    },
+    /// `deletionProtection = false`.
+    AllowDeletion(InstanceRef),
+    /// `autoDelete = true` on the boot disk.
+    ReleaseBootDisk {
+        /// The instance.
+        instance: InstanceRef,
+        /// Device name of the boot disk.
+        device: String,
+    },
     /// Adds a network tag and reads it back, together with the effective firewall of each interface.
     TagInstance {
         /// The instance.
@@ -147,8 +191,6 @@ pub enum ComputeAction {
         /// Disk and snapshot.
         snapshots: Vec<(DiskRef, ComputeName)>,
     },
-    /// `deletionProtection = false`, right before [`ComputeAction::DeleteInstance`].
-    AllowDeletion(InstanceRef),
     /// Deletes the instance.
     DeleteInstance {
         /// The instance.
@@ -215,16 +257,24 @@ impl Action {
                 | KubernetesAction::KeepWhileUnreachable(_)
                 | KubernetesAction::DenyPodTraffic(_)
                 | KubernetesAction::LabelPod { .. }
+                | KubernetesAction::AllowScaleDown(_)
+                | KubernetesAction::IncludeInLoadBalancers(_)
+                | KubernetesAction::RestorePod { .. }
+                | KubernetesAction::AllowPodTraffic(_)
                 | KubernetesAction::Drain(_),
             )
             | Self::Compute(
                 ComputeAction::AbandonInstance { .. }
+                | ComputeAction::UntagInstance { .. }
+                | ComputeAction::RemoveFirewallRule { .. }
+                | ComputeAction::RestoreExternalIp { .. }
+                | ComputeAction::AllowDeletion(_)
+                | ComputeAction::ReleaseBootDisk { .. }
                 | ComputeAction::ProtectFromDeletion(_)
                 | ComputeAction::KeepBootDisk { .. }
                 | ComputeAction::EnsureFirewallRule(_)
                 | ComputeAction::TagInstance { .. }
                 | ComputeAction::RemoveExternalIp { .. }
-                | ComputeAction::AllowDeletion(_)
                 | ComputeAction::DeleteInstance { .. },
             ) => ActionClass::Mutate,
         }
@@ -258,15 +308,23 @@ impl Action {
                 | KubernetesAction::ExcludeFromLoadBalancers(_)
                 | KubernetesAction::KeepWhileUnreachable(_)
                 | KubernetesAction::DenyPodTraffic(_)
-                | KubernetesAction::LabelPod { .. },
+                | KubernetesAction::LabelPod { .. }
+                | KubernetesAction::AllowScaleDown(_)
+                | KubernetesAction::IncludeInLoadBalancers(_)
+                | KubernetesAction::RestorePod { .. }
+                | KubernetesAction::AllowPodTraffic(_),
             )
             | Self::Compute(
                 ComputeAction::ProtectFromDeletion(_)
+                | ComputeAction::UntagInstance { .. }
+                | ComputeAction::RemoveFirewallRule { .. }
+                | ComputeAction::RestoreExternalIp { .. }
+                | ComputeAction::AllowDeletion(_)
+                | ComputeAction::ReleaseBootDisk { .. }
                 | ComputeAction::KeepBootDisk { .. }
                 | ComputeAction::EnsureFirewallRule(_)
                 | ComputeAction::TagInstance { .. }
-                | ComputeAction::RemoveExternalIp { .. }
-                | ComputeAction::AllowDeletion(_),
+                | ComputeAction::RemoveExternalIp { .. },
             ) => Undo::Possible,
         }
     }
@@ -315,6 +373,10 @@ impl KubernetesAction {
                     }
                 }
             }
+            Self::AllowScaleDown(node) => format!("let the autoscaler remove node {} again", node.name),
+            Self::IncludeInLoadBalancers(node) => format!("put node {} back into external load balancers", node.name),
+            Self::RestorePod { prior, .. } => format!("give pod {} its labels and tolerations back", prior.pod),
+            Self::AllowPodTraffic(pod) => format!("delete the NetworkPolicy that denies the traffic of pod {pod}"),
             Self::Drain(drain) => {
                 format!(
                     "drain node {}: evict {} (at most {}, {} s)",
@@ -337,6 +399,16 @@ impl ComputeAction {
             Self::AbandonInstance { instance, group } => format!("abandon instance {} from group {}", instance.name, group.name),
             Self::ProtectFromDeletion(instance) => format!("protect instance {} from deletion", instance.name),
             Self::KeepBootDisk { instance, .. } => format!("keep the boot disk if instance {} is deleted", instance.name),
+            Self::UntagInstance { instance, tag } => format!("remove tag {tag} from instance {}", instance.name),
+            Self::RemoveFirewallRule { rule, .. } => format!("delete firewall rule {}", rule.name),
+            Self::RestoreExternalIp { instance, access } => {
+                format!(
+                    "give instance {} its reserved address {} back ({} {})",
+                    instance.name, access.address, access.interface, access.name
+                )
+            }
+            Self::AllowDeletion(instance) => format!("switch the deletion protection of instance {} off", instance.name),
+            Self::ReleaseBootDisk { instance, .. } => format!("let the boot disk be deleted with instance {} again", instance.name),
             Self::EnsureFirewallRule(rule) => format!("ensure firewall rule {}", rule.summary()),
             Self::TagInstance { instance, tag, .. } => {
                 format!("tag instance {} with {tag} and read the effective firewall back", instance.name)
@@ -349,7 +421,6 @@ impl ComputeAction {
                 let names: Vec<&str> = snapshots.iter().map(|(_, name)| name.as_str()).collect();
                 format!("read that the snapshots are READY: {}", if names.is_empty() { "none".into() } else { names.join(", ") })
             }
-            Self::AllowDeletion(instance) => format!("switch the deletion protection of instance {} off", instance.name),
             Self::DeleteInstance { instance, group, waiver } => {
                 let how = group.as_ref().map_or_else(String::new, |group| format!(" through group {}", group.name));
                 let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for snapshots or evidence: {reason}"));

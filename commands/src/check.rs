@@ -50,10 +50,14 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             KubernetesAction::Cordon(node)
             | KubernetesAction::Uncordon(node)
             | KubernetesAction::DisableScaleDown(node)
-            | KubernetesAction::ExcludeFromLoadBalancers(node) => (vec![node], vec![], vec![]),
+            | KubernetesAction::ExcludeFromLoadBalancers(node)
+            | KubernetesAction::AllowScaleDown(node)
+            | KubernetesAction::IncludeInLoadBalancers(node) => (vec![node], vec![], vec![]),
             KubernetesAction::KeepWhileUnreachable(pod)
             | KubernetesAction::DenyPodTraffic(pod)
+            | KubernetesAction::AllowPodTraffic(pod)
             | KubernetesAction::LabelPod { pod, .. } => (vec![], vec![], vec![pod]),
+            KubernetesAction::RestorePod { prior, .. } => (vec![], vec![], vec![&prior.pod]),
             KubernetesAction::Drain(drain) => (vec![&drain.node], vec![], vec![]),
             KubernetesAction::VerifyNode { node, suspects } => (vec![node], vec![], suspects.iter().map(|(pod, _)| pod).collect()),
         },
@@ -67,8 +71,12 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | ComputeAction::KeepBootDisk { instance, .. }
             | ComputeAction::TagInstance { instance, .. }
             | ComputeAction::RemoveExternalIp { instance, .. }
-            | ComputeAction::AllowDeletion(instance)
             | ComputeAction::DeleteInstance { instance, .. }
+            | ComputeAction::UntagInstance { instance, .. }
+            | ComputeAction::RemoveFirewallRule { instance, .. }
+            | ComputeAction::RestoreExternalIp { instance, .. }
+            | ComputeAction::AllowDeletion(instance)
+            | ComputeAction::ReleaseBootDisk { instance, .. }
             | ComputeAction::VerifyIsolation { instance, .. } => (vec![], vec![instance], vec![]),
         },
     }

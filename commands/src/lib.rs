@@ -11,6 +11,7 @@ pub mod firewall_rule;
 pub mod guard;
 pub mod parse;
 pub mod plan;
+pub mod prior;
 pub mod refusal;
 pub mod target;
 

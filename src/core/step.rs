@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use stanch_commands::plan::{PlanDigest, StepId};
+use stanch_commands::prior::Prior;
 use stanch_commands::target::RequestId;
 
 /// Idempotency key of a step: durable before the first call, the same for every retry and after a restart.
@@ -95,8 +96,8 @@ pub struct Receipt {
     pub summary: String,
     /// More lines for the thread, such as each evicted pod.
     pub details: Vec<String>,
-    /// The prior state that a later release needs, as the adapter wrote it. Only `CapturePriorState` fills it.
-    pub prior: Option<serde_json::Value>,
+    /// The prior state that a later release needs. Only `CapturePriorState` fills it.
+    pub prior: Option<Prior>,
 }
 
 /// Why a step failed.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the control plane that the contract tests run against: three Kubernetes binaries, and `up`, which runs them.
+# Builds the control plane that the contract tests run against: three Kubernetes binaries, and `up`, which runs them. Where no kubectl
+# is installed, builds that too, beside them.
 #
 #   build.sh           build what is absent, and print the path of `up`, which is beside the others
 #   build.sh --check   build nothing; print that path, or say what is absent and exit 1
@@ -48,6 +49,8 @@ done
 export CGO_ENABLED=0
 # Two at a time: a compiler of a Kubernetes package takes up to 1 GB, and a Rust build may run beside this one.
 export GOFLAGS="-mod=readonly -trimpath -buildvcs=false -p=${STANCH_BUILD_JOBS:-2}"
+
+command -v kubectl >/dev/null || [ -x "$bin/kubectl" ] || absent+=(kubectl)
 
 mkdir -p "$bin"
 for name in "${absent[@]}"; do

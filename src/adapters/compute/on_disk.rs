@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use google_cloud_compute_v1::model::{Snapshot, snapshot::Status};
-use serde_json::json;
+use google_cloud_compute_v1::model::{AttachedDisk, Snapshot, snapshot::Status};
+use stanch_commands::prior::{DiskPrior, GroupPrior, InstancePrior, Prior};
 use stanch_commands::target::{ComputeName, DiskRef, GroupRef, InstanceRef, Place};
 
 use super::links;
@@ -66,25 +66,27 @@ impl Session<'_> {
         let found = self.bound(instance).await?;
         let tags = found.tags.clone().unwrap_or_default().items;
         let access_configs = self.access_configs(instance, &found).await?;
-        let disks: Vec<_> = found
-            .disks
-            .iter()
-            .map(|disk| json!({ "device": disk.device_name, "source": disk.source, "boot": disk.boot, "auto_delete": disk.auto_delete }))
-            .collect();
+        let disk = |disk: &AttachedDisk| DiskPrior {
+            device: disk.device_name.clone().unwrap_or_default(),
+            source: disk.source.clone().unwrap_or_default(),
+            boot: disk.boot.unwrap_or_default(),
+            auto_delete: disk.auto_delete.unwrap_or_default(),
+        };
+        let disks: Vec<DiskPrior> = found.disks.iter().map(disk).collect();
         let group = match group {
-            Some(group) => Some(json!({ "group": group, "target_size": self.group_size(group).await? })),
+            Some(group) => self.group_size(group).await?.map(|target_size| GroupPrior { group: group.clone(), target_size }),
             None => None,
         };
         let summary =
             format!("read {} tags, {} external addresses and {} disks of {}", tags.len(), access_configs.len(), disks.len(), instance.name);
-        let prior = json!({
-            "instance": instance,
-            "tags": tags,
-            "access_configs": access_configs,
-            "deletion_protection": found.deletion_protection.unwrap_or_default(),
-            "disks": disks,
-            "group": group,
-        });
-        Ok(Found::InPlace(Receipt { summary, prior: Some(prior), ..Receipt::default() }))
+        let prior = InstancePrior {
+            instance: instance.clone(),
+            tags: tags.into_iter().collect(),
+            access_configs,
+            deletion_protection: found.deletion_protection.unwrap_or_default(),
+            disks,
+            group,
+        };
+        Ok(Found::InPlace(Receipt { summary, prior: Some(Prior::Instance(Box::new(prior))), ..Receipt::default() }))
     }
 }

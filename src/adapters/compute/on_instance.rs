@@ -20,14 +20,14 @@ impl Session<'_> {
         })
     }
 
-    pub async fn deletion_allowed(&self, instance: &InstanceRef) -> Result<Found, Problem> {
+    pub async fn no_protection(&self, instance: &InstanceRef) -> Result<Found, Problem> {
         Ok(match self.bound(instance).await?.deletion_protection {
             Some(true) => Found::not("deletion protection is on"),
-            Some(false) | None => Found::in_place(format!("instance {} may be deleted", instance.name)),
+            Some(false) | None => Found::in_place(format!("instance {} can be deleted", instance.name)),
         })
     }
 
-    pub async fn protect(&self, instance: &InstanceRef, on: bool) -> Result<(), Problem> {
+    pub async fn set_protection(&self, instance: &InstanceRef, on: bool) -> Result<(), Problem> {
         let path = links::instance(instance);
         let write =
             Write { method: "compute.instances.setDeletionProtection", resource: &path, body: &json!({ "deletionProtection": on }) };
@@ -37,23 +37,38 @@ impl Session<'_> {
     }
 
     pub async fn boot_disk(&self, instance: &InstanceRef, device: &str) -> Result<Found, Problem> {
+        Ok(match self.boot_disk_goes(instance, device).await? {
+            false => Found::in_place(format!("boot disk {device} outlives the instance")),
+            true => Found::not(format!("boot disk {device} is deleted with the instance")),
+        })
+    }
+
+    pub async fn released_disk(&self, instance: &InstanceRef, device: &str) -> Result<Found, Problem> {
+        Ok(match self.boot_disk_goes(instance, device).await? {
+            true => Found::in_place(format!("boot disk {device} is deleted with the instance")),
+            false => Found::not(format!("boot disk {device} outlives the instance")),
+        })
+    }
+
+    /// Whether the boot disk is deleted with the instance.
+    async fn boot_disk_goes(&self, instance: &InstanceRef, device: &str) -> Result<bool, Problem> {
         let found = self.bound(instance).await?;
         let matches = |disk: &&AttachedDisk| disk.device_name.as_deref() == Some(device);
         match found.disks.iter().find(matches) {
             None => Err(Problem::Stale(format!("instance {} has no device {device} any more", instance.name))),
             Some(disk) if disk.boot != Some(true) => Err(Problem::refused(format!("{device} is not the boot disk of {}", instance.name))),
-            Some(disk) if disk.auto_delete == Some(false) => Ok(Found::in_place(format!("boot disk {device} outlives the instance"))),
-            Some(_) => Ok(Found::not(format!("boot disk {device} is deleted with the instance"))),
+            // What is not said is taken for the worse.
+            Some(disk) => Ok(disk.auto_delete != Some(false)),
         }
     }
 
-    pub async fn keep_disk(&self, instance: &InstanceRef, device: &str) -> Result<(), Problem> {
+    pub async fn set_auto_delete(&self, instance: &InstanceRef, device: &str, auto_delete: bool) -> Result<(), Problem> {
         let path = links::instance(instance);
-        let body = json!({ "deviceName": device, "autoDelete": false });
+        let body = json!({ "deviceName": device, "autoDelete": auto_delete });
         let write = Write { method: "compute.instances.setDiskAutoDelete", resource: &path, body: &body };
         let request = || self.compute.instances.set_disk_auto_delete().set_project(instance.project.as_str());
         let request = || request().set_zone(instance.zone.as_str()).set_instance(instance.name.as_str());
-        self.write(write, |id| request().set_device_name(device).set_auto_delete(false).set_request_id(id).send()).await
+        self.write(write, |id| request().set_device_name(device).set_auto_delete(auto_delete).set_request_id(id).send()).await
     }
 
     pub async fn tagged(&self, instance: &InstanceRef, tag: &ComputeName, rules: &[FirewallRule]) -> Result<Found, Problem> {
@@ -76,8 +91,26 @@ impl Session<'_> {
         }
         let mut tags: Tags = found.tags.unwrap_or_default();
         tags.items.push(tag.to_string());
+        self.set_tags(instance, &tags).await
+    }
+
+    pub async fn untagged(&self, instance: &InstanceRef, tag: &ComputeName) -> Result<Found, Problem> {
+        Ok(match has_tag(&self.bound(instance).await?, tag) {
+            true => Found::not(format!("instance {} carries {tag}", instance.name)),
+            false => Found::in_place(format!("instance {} does not carry {tag}", instance.name)),
+        })
+    }
+
+    /// Removes the tag from those that are there now, under their fingerprint.
+    pub async fn remove_tag(&self, instance: &InstanceRef, tag: &ComputeName) -> Result<(), Problem> {
+        let mut tags: Tags = self.bound(instance).await?.tags.unwrap_or_default();
+        tags.items.retain(|item| item != tag.as_str());
+        self.set_tags(instance, &tags).await
+    }
+
+    async fn set_tags(&self, instance: &InstanceRef, tags: &Tags) -> Result<(), Problem> {
         let path = links::instance(instance);
-        let write = Write { method: "compute.instances.setTags", resource: &path, body: &tags };
+        let write = Write { method: "compute.instances.setTags", resource: &path, body: tags };
         let request = || self.compute.instances.set_tags().set_project(instance.project.as_str()).set_zone(instance.zone.as_str());
         let request = || request().set_instance(instance.name.as_str()).set_body(tags.clone());
         self.write(write, |id| request().set_request_id(id).send()).await
@@ -101,6 +134,31 @@ impl Session<'_> {
                 hint: Some("somebody gave the instance another address; make a new plan".into()),
             }),
         }
+    }
+
+    /// Whether the interface has its reserved address back. Another address there is somebody's newer decision: it is not touched.
+    pub async fn restored_access(&self, instance: &InstanceRef, access: &AccessConfig) -> Result<Found, Problem> {
+        let found = self.bound(instance).await?;
+        let interface = found.network_interfaces.iter().find(|interface| interface.name.as_deref() == Some(&access.interface));
+        let current = interface.map(addresses).unwrap_or_default();
+        match current.iter().find(|config| config.ipv6 == access.ipv6) {
+            Some(config) if config.address == access.address => {
+                Ok(Found::in_place(format!("instance {} has external address {}", instance.name, access.address)))
+            }
+            None => Ok(Found::not(format!("{} {} has no external address", instance.name, access.interface))),
+            Some(config) => Err(Problem::refused(format!("{} has another external address now: {}", access.interface, config.address))),
+        }
+    }
+
+    pub async fn add_access(&self, instance: &InstanceRef, access: &AccessConfig) -> Result<(), Problem> {
+        let path = links::instance(instance);
+        let config = google_cloud_compute_v1::model::AccessConfig::new().set_name(access.name.as_str()).set_nat_ip(access.address.as_str());
+        let body = json!({ "networkInterface": access.interface, "accessConfig": config });
+        let write = Write { method: "compute.instances.addAccessConfig", resource: &path, body: &body };
+        let request = || self.compute.instances.add_access_config().set_project(instance.project.as_str());
+        let request = || request().set_zone(instance.zone.as_str()).set_instance(instance.name.as_str());
+        let request = || request().set_network_interface(access.interface.as_str()).set_body(config.clone());
+        self.write(write, |id| request().set_request_id(id).send()).await
     }
 
     pub async fn delete_access(&self, instance: &InstanceRef, access: &AccessConfig) -> Result<(), Problem> {

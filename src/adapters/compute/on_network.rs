@@ -1,9 +1,11 @@
 //! Firewall rules: making them, and whether they are in force.
 
+use std::collections::BTreeSet;
+
 use google_cloud_compute_v1::model::instances_get_effective_firewalls_response_effective_firewall_policy::Type;
 use google_cloud_compute_v1::model::{Instance, InstancesGetEffectiveFirewallsResponse, network};
 use stanch_commands::firewall_rule::{Direction, FirewallRule, Verdict};
-use stanch_commands::target::{ComputeName, GroupRef, InstanceRef, NetworkRef};
+use stanch_commands::target::{ComputeName, GroupRef, InstanceRef, NetworkRef, ProjectId};
 
 use super::on_instance::{addresses, has_tag};
 use super::problem::Problem;
@@ -32,6 +34,39 @@ impl Session<'_> {
         let path = links::global(&wanted.network.project, "firewalls", &wanted.name);
         let write = Write { method: "compute.firewalls.insert", resource: &path, body: &body };
         let request = || self.compute.firewalls.insert().set_project(wanted.network.project.as_str()).set_body(body.clone());
+        self.write(write, |id| request().set_request_id(id).send()).await
+    }
+
+    /// Whether the rule is gone. One with another body is somebody else's, and one whose tag is in use still isolates: neither is deleted.
+    pub async fn no_rule(&self, unwanted: &FirewallRule) -> Result<Found, Problem> {
+        let Some(found) = self.firewall(&unwanted.network.project, &unwanted.name).await? else {
+            return Ok(Found::in_place(format!("firewall rule {} is gone", unwanted.name)));
+        };
+        let differences = unwanted.differences(&rule::read(&found)?);
+        match differences.is_empty() {
+            true => Ok(Found::not(format!("firewall rule {} is there", unwanted.name))),
+            false => Err(Problem::Refused {
+                message: format!("rule {} is not as Stanch made it: {}", unwanted.name, differences.join("; ")),
+                hint: Some("somebody changed it: delete it by hand if nothing needs it".into()),
+            }),
+        }
+    }
+
+    pub async fn delete_rule(&self, instance_project: &ProjectId, unwanted: &FirewallRule) -> Result<(), Problem> {
+        let networks = BTreeSet::from([unwanted.network.clone()]);
+        let tagged = self.quarantined(instance_project, &networks).await?;
+        let users: Vec<String> =
+            unwanted.target_tags.iter().filter_map(|tag| tagged.get(tag)).flatten().map(|instance| instance.name.to_string()).collect();
+        if !users.is_empty() {
+            return Err(Problem::Refused {
+                message: format!("rule {} still isolates {}", unwanted.name, users.join(", ")),
+                hint: Some("release those nodes too; the last release deletes the rule".into()),
+            });
+        }
+        let path = links::global(&unwanted.network.project, "firewalls", &unwanted.name);
+        let write = Write { method: "compute.firewalls.delete", resource: &path, body: &() };
+        let request = || self.compute.firewalls.delete().set_project(unwanted.network.project.as_str());
+        let request = || request().set_firewall(unwanted.name.as_str());
         self.write(write, |id| request().set_request_id(id).send()).await
     }
 

@@ -124,8 +124,12 @@ impl Session<'_> {
             ComputeAction::TagInstance { instance, tag, rules } => self.tagged(instance, tag, rules).await,
             ComputeAction::RemoveExternalIp { instance, access } => self.access(instance, access).await,
             ComputeAction::VerifySnapshots { snapshots } => self.all_ready(snapshots).await,
-            ComputeAction::AllowDeletion(instance) => self.deletion_allowed(instance).await,
             ComputeAction::DeleteInstance { instance, group, .. } => self.deletion(instance, group.as_ref()).await,
+            ComputeAction::UntagInstance { instance, tag } => self.untagged(instance, tag).await,
+            ComputeAction::RemoveFirewallRule { rule, .. } => self.no_rule(rule).await,
+            ComputeAction::RestoreExternalIp { instance, access } => self.restored_access(instance, access).await,
+            ComputeAction::AllowDeletion(instance) => self.no_protection(instance).await,
+            ComputeAction::ReleaseBootDisk { instance, device } => self.released_disk(instance, device).await,
             ComputeAction::VerifyIsolation { instance, tag, rules, group } => self.isolation(instance, tag, rules, group.as_ref()).await,
         }
     }
@@ -135,13 +139,17 @@ impl Session<'_> {
             ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } => Ok(()),
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,
-            ComputeAction::ProtectFromDeletion(instance) => self.protect(instance, true).await,
-            ComputeAction::AllowDeletion(instance) => self.protect(instance, false).await,
             ComputeAction::DeleteInstance { instance, group, .. } => self.delete(instance, group.as_ref()).await,
-            ComputeAction::KeepBootDisk { instance, device } => self.keep_disk(instance, device).await,
+            ComputeAction::ProtectFromDeletion(instance) => self.set_protection(instance, true).await,
+            ComputeAction::AllowDeletion(instance) => self.set_protection(instance, false).await,
+            ComputeAction::KeepBootDisk { instance, device } => self.set_auto_delete(instance, device, false).await,
+            ComputeAction::ReleaseBootDisk { instance, device } => self.set_auto_delete(instance, device, true).await,
             ComputeAction::EnsureFirewallRule(rule) => self.insert_rule(rule).await,
             ComputeAction::TagInstance { instance, tag, .. } => self.add_tag(instance, tag).await,
             ComputeAction::RemoveExternalIp { instance, access } => self.delete_access(instance, access).await,
+            ComputeAction::UntagInstance { instance, tag } => self.remove_tag(instance, tag).await,
+            ComputeAction::RemoveFirewallRule { rule, instance } => self.delete_rule(&instance.project, rule).await,
+            ComputeAction::RestoreExternalIp { instance, access } => self.add_access(instance, access).await,
         }
     }
 }

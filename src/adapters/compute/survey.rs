@@ -143,7 +143,8 @@ impl Session<'_> {
         Ok(rules)
     }
 
-    async fn quarantined(
+    /// Instances on these networks that carry a quarantine's tag.
+    pub async fn quarantined(
         &self,
         project: &ProjectId,
         networks: &BTreeSet<NetworkRef>,

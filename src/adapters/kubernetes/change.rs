@@ -2,11 +2,15 @@
 //! answer or a restart makes us look.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use stanch_commands::action::KubernetesAction;
+use stanch_commands::prior::{PodPrior, Toleration};
 use stanch_commands::target::{NodeRef, PodRef, Uid};
+use tokio::time::sleep;
 
+use super::evidence::tolerations;
 use super::selectors::map;
 use super::wire::{Fault, Session, items, word};
 use crate::core::step::{Failure, FailureKind, Observation, Outcome, Receipt};
@@ -43,11 +47,22 @@ impl<'a> Change<'a> {
             KubernetesAction::Cordon(node) => Some(Self::schedulability(node, true)),
             KubernetesAction::Uncordon(node) => Some(Self::schedulability(node, false)),
             KubernetesAction::DisableScaleDown(node) => {
-                Some(Self::mark(node, "annotations", SCALE_DOWN_DISABLED, "is kept by the autoscaler"))
+                Some(Self::mark(node, "annotations", SCALE_DOWN_DISABLED, true, "is kept by the autoscaler"))
+            }
+            KubernetesAction::AllowScaleDown(node) => {
+                Some(Self::mark(node, "annotations", SCALE_DOWN_DISABLED, false, "may be removed by the autoscaler"))
             }
             KubernetesAction::ExcludeFromLoadBalancers(node) => {
-                Some(Self::mark(node, "labels", EXCLUDED, "is out of external load balancers"))
+                Some(Self::mark(node, "labels", EXCLUDED, true, "is out of external load balancers"))
             }
+            KubernetesAction::IncludeInLoadBalancers(node) => {
+                Some(Self::mark(node, "labels", EXCLUDED, false, "may be in external load balancers"))
+            }
+            KubernetesAction::RestorePod { prior, remove } => Some(Self {
+                holds: Box::new(|pod| restored(pod, prior, remove)),
+                patch: Box::new(|pod| restoring(pod, prior, remove)),
+                ..Self::on_pod(&prior.pod, format!("pod {} has its labels and tolerations back", prior.pod))
+            }),
             KubernetesAction::KeepWhileUnreachable(pod) => Some(Self {
                 holds: Box::new(|pod| !deleted_when_unreachable(pod)),
                 patch: Box::new(|pod| json!({ "spec": { "tolerations": patient_tolerations(pod) } })),
@@ -62,6 +77,7 @@ impl<'a> Change<'a> {
             KubernetesAction::CapturePriorState { .. }
             | KubernetesAction::CollectEvidence { .. }
             | KubernetesAction::DenyPodTraffic(_)
+            | KubernetesAction::AllowPodTraffic(_)
             | KubernetesAction::Drain(_)
             | KubernetesAction::VerifyNode { .. } => None,
         }
@@ -86,11 +102,12 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// A label or annotation of a node that is `true`.
-    fn mark(node: &'a NodeRef, field: &'static str, key: &'static str, words: &str) -> Self {
+    /// A label or annotation of a node that is `true`, or not there.
+    fn mark(node: &'a NodeRef, field: &'static str, key: &'static str, there: bool, words: &str) -> Self {
+        let wanted = there.then_some("true");
         Self {
-            holds: Box::new(move |node| map(node.pointer(&format!("/metadata/{field}"))).get(key).is_some_and(|value| value == "true")),
-            patch: Box::new(move |_| json!({ "metadata": { field: { key: "true" } } })),
+            holds: Box::new(move |node| map(node.pointer(&format!("/metadata/{field}"))).get(key).map(String::as_str) == wanted),
+            patch: Box::new(move |_| json!({ "metadata": { field: { key: wanted } } })),
             ..Self::on_node(node, format!("node {} {words}", node.name))
         }
     }
@@ -244,6 +261,73 @@ fn judged(found: &Value, pod: &PodRef) -> Result<(), Box<Outcome>> {
     }
 }
 
+/// How often it is looked whether the suspect is gone: a kubelet that has its network back needs some seconds, and the grace period.
+const LOOKS_FOR_THE_END: u32 = 60;
+/// Between two looks.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// Deletes that policy, once nothing carries the label that it selects.
+pub(super) async fn allow_traffic(session: &mut Session, pod: &PodRef) -> Outcome {
+    for _ in 0..LOOKS_FOR_THE_END {
+        match needs_policy(session, pod).await {
+            Ok(false) => return delete_policy(session, pod).await,
+            Ok(true) => sleep(BETWEEN_LOOKS).await,
+            Err(fault) => return fault.into_outcome(),
+        }
+    }
+    Outcome::Failed(Failure {
+        kind: FailureKind::Deadline,
+        message: format!("pod {pod} is still there, so its NetworkPolicy {} stays", policy_name(pod)),
+        hint: Some("look at the pod and its node, then ask for the release again".into()),
+    })
+}
+
+/// Looks whether that policy is gone.
+pub(super) async fn observe_allowed_traffic(session: &mut Session, pod: &PodRef) -> Observation {
+    match session.get(&format!("{}/{}", policies_path(pod), policy_name(pod))).await {
+        Ok(_) => Observation::NotInPlace,
+        Err(Fault::NotFound) => Observation::InPlace(lifted(pod, false)),
+        Err(fault) => observation(fault.into_outcome()),
+    }
+}
+
+/// Whether the suspect is there and carries the label.
+async fn needs_policy(session: &mut Session, pod: &PodRef) -> Result<bool, Fault> {
+    match session.get(&pod_path(pod)).await {
+        Ok(found) => {
+            Ok(word(&found, "/metadata/uid") == pod.uid.as_str() && map(found.pointer("/metadata/labels")).contains_key(QUARANTINE))
+        }
+        Err(Fault::NotFound) => Ok(false),
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn delete_policy(session: &mut Session, pod: &PodRef) -> Outcome {
+    let path = format!("{}/{}", policies_path(pod), policy_name(pod));
+    let found = match session.get(&path).await {
+        Ok(found) => found,
+        Err(Fault::NotFound) => return Outcome::Succeeded(lifted(pod, true)),
+        Err(fault) => return fault.into_outcome(),
+    };
+    if let Err(outcome) = judged(&found, pod) {
+        return *outcome;
+    }
+    let options = json!({ "preconditions": { "uid": word(&found, "/metadata/uid") } });
+    match session.delete(&path, &options).await {
+        Ok(_) | Err(Fault::NotFound) => {}
+        Err(fault) => return fault.into_outcome(),
+    }
+    match session.get(&path).await {
+        Err(Fault::NotFound) => Outcome::Succeeded(lifted(pod, false)),
+        Ok(_) => undone(&format!("NetworkPolicy {}", policy_name(pod))),
+        Err(fault) => fault.after_write(),
+    }
+}
+
+fn lifted(pod: &PodRef, already_so: bool) -> Receipt {
+    Receipt { already_so, summary: format!("NetworkPolicy {} is gone", policy_name(pod)), ..Receipt::default() }
+}
+
 fn policy_spec(pod: &PodRef) -> Value {
     json!({ "podSelector": { "matchLabels": { QUARANTINE: pod.uid.as_str() } }, "policyTypes": ["Ingress", "Egress"] })
 }
@@ -333,6 +417,36 @@ fn label_patch(object: &Value, set: &BTreeMap<String, String>, remove: &BTreeSet
         true => json!({ "metadata": { "labels": patch } }),
         false => json!({ "metadata": { "labels": patch, "annotations": { ORIGINAL_LABELS: json!(kept).to_string() } } }),
     }
+}
+
+/// The labels that a release removes: those that Stanch set and the pod did not have.
+fn strange<'l>(prior: &PodPrior, remove: &'l BTreeSet<String>) -> impl Iterator<Item = &'l String> {
+    remove.iter().filter(|key| !prior.labels.contains_key(*key))
+}
+
+fn restored(pod: &Value, prior: &PodPrior, remove: &BTreeSet<String>) -> bool {
+    let labels = map(pod.pointer("/metadata/labels"));
+    let annotated = map(pod.pointer("/metadata/annotations")).contains_key(ORIGINAL_LABELS);
+    prior.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        && !strange(prior, remove).any(|key| labels.contains_key(key))
+        && !annotated
+        && tolerations(pod) == with_ends(pod, prior)
+}
+
+fn restoring(pod: &Value, prior: &PodPrior, remove: &BTreeSet<String>) -> Value {
+    let mut labels: Map<String, Value> = prior.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    labels.extend(strange(prior, remove).map(|key| (key.clone(), Value::Null)));
+    json!({
+        "metadata": { "labels": labels, "annotations": { ORIGINAL_LABELS: null } },
+        "spec": { "tolerations": with_ends(pod, prior) },
+    })
+}
+
+/// The pod's tolerations, each with the end that it had. None is added or removed: the API refuses the second, and neither is ours to do.
+fn with_ends(pod: &Value, prior: &PodPrior) -> Vec<Toleration> {
+    let endless = |toleration: &Toleration| Toleration { toleration_seconds: None, ..toleration.clone() };
+    let end = |found: &Toleration| prior.tolerations.iter().find(|before| endless(before) == endless(found));
+    tolerations(pod).into_iter().map(|found| end(&found).cloned().unwrap_or(found)).collect()
 }
 
 fn label_words(pod: &PodRef, set: &BTreeMap<String, String>, remove: &BTreeSet<String>) -> String {

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use stanch_commands::prior::{NodePrior, PodPrior, Prior, Toleration};
 use stanch_commands::target::{NodeRef, PodRef};
 
 use super::change::{bound_node, bound_pod, pod_path};
+use super::selectors::map;
 use super::wire::{Fault, Session, items, word};
 use crate::core::step::{Artefact, Outcome, Receipt};
 
@@ -27,25 +29,28 @@ pub(super) async fn capture(session: &mut Session, node: &NodeRef, suspects: &[P
     let mut pods = Vec::new();
     for suspect in suspects {
         match bound_pod(session, suspect).await {
-            Ok(pod) => pods.push(json!({
-                "pod": suspect,
-                "labels": pod.pointer("/metadata/labels"),
-                "annotations": safe_annotations(&pod),
-                "tolerations": pod.pointer("/spec/tolerations"),
-            })),
+            Ok(pod) => pods.push(PodPrior {
+                pod: suspect.clone(),
+                labels: map(pod.pointer("/metadata/labels")),
+                annotations: map(Some(&safe_annotations(&pod))),
+                tolerations: tolerations(&pod),
+            }),
             Err(outcome) => return *outcome,
         }
     }
-    let prior = json!({
-        "node": node,
-        "unschedulable": object.pointer("/spec/unschedulable") == Some(&Value::Bool(true)),
-        "labels": object.pointer("/metadata/labels"),
-        "annotations": object.pointer("/metadata/annotations"),
-        "taints": object.pointer("/spec/taints"),
-        "suspects": pods,
-    });
+    let prior = NodePrior {
+        node: node.clone(),
+        unschedulable: object.pointer("/spec/unschedulable") == Some(&Value::Bool(true)),
+        labels: map(object.pointer("/metadata/labels")),
+        annotations: map(object.pointer("/metadata/annotations")),
+        suspects: pods,
+    };
     let summary = format!("prior state of node {} and {} is saved", node.name, stanch_commands::action::pods(suspects.len()));
-    Outcome::Succeeded(Receipt { summary, prior: Some(prior), ..Receipt::default() })
+    Outcome::Succeeded(Receipt { summary, prior: Some(Prior::Node(Box::new(prior))), ..Receipt::default() })
+}
+
+pub(super) fn tolerations(pod: &Value) -> Vec<Toleration> {
+    items(pod, "/spec/tolerations").filter_map(|toleration| serde_json::from_value(toleration.clone()).ok()).collect()
 }
 
 /// Reads objects, events and logs. What is missing is named, and does not fail the rest.

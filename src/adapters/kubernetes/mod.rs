@@ -116,6 +116,7 @@ impl KubernetesCluster {
             KubernetesAction::CapturePriorState { node, suspects } => evidence::capture(session, node, suspects).await,
             KubernetesAction::CollectEvidence { node, suspects } => return evidence::collect(session, node, suspects).await,
             KubernetesAction::DenyPodTraffic(pod) => change::deny_traffic(session, pod).await,
+            KubernetesAction::AllowPodTraffic(pod) => change::allow_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::drain(session, drain).await,
             KubernetesAction::VerifyNode { node, suspects } => verify::verify(session, node, suspects).await,
             KubernetesAction::Cordon(_)
@@ -123,6 +124,9 @@ impl KubernetesCluster {
             | KubernetesAction::DisableScaleDown(_)
             | KubernetesAction::ExcludeFromLoadBalancers(_)
             | KubernetesAction::KeepWhileUnreachable(_)
+            | KubernetesAction::AllowScaleDown(_)
+            | KubernetesAction::IncludeInLoadBalancers(_)
+            | KubernetesAction::RestorePod { .. }
             | KubernetesAction::LabelPod { .. } => match Change::of(action) {
                 Some(change) => change.make(session).await,
                 None => Outcome::Unknown("the action has no change".into()),
@@ -155,12 +159,16 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
                 Observation::NotInPlace
             }
             KubernetesAction::DenyPodTraffic(pod) => change::observe_denied_traffic(session, pod).await,
+            KubernetesAction::AllowPodTraffic(pod) => change::observe_allowed_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::observe(session, drain).await,
             KubernetesAction::Cordon(_)
             | KubernetesAction::Uncordon(_)
             | KubernetesAction::DisableScaleDown(_)
             | KubernetesAction::ExcludeFromLoadBalancers(_)
             | KubernetesAction::KeepWhileUnreachable(_)
+            | KubernetesAction::AllowScaleDown(_)
+            | KubernetesAction::IncludeInLoadBalancers(_)
+            | KubernetesAction::RestorePod { .. }
             | KubernetesAction::LabelPod { .. } => match Change::of(action) {
                 Some(change) => change.observe(session).await,
                 None => Observation::Unclear("the action has no change".into()),

@@ -110,6 +110,11 @@ impl Session {
         self.call(Kind::Write, &Method::POST, path, Some(body)).await.map(|text| parsed(&text).unwrap_or_default())
     }
 
+    /// Deletes an object; the options carry the uid that it must have.
+    pub(super) async fn delete(&mut self, path: &str, options: &Value) -> Result<Value, Fault> {
+        self.call(Kind::Write, &Method::DELETE, path, Some(options)).await.map(|text| parsed(&text).unwrap_or_default())
+    }
+
     /// Asks once, for what has its own rule of asking again; with a failure comes how long the server wants to be left alone.
     pub(super) async fn post_once(&mut self, path: &str, body: &Value) -> Result<(), (Fault, Option<Duration>)> {
         match self.attempt(&Method::POST, path, Some(body)).await {

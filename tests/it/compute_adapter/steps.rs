@@ -1,9 +1,12 @@
 //! Each step: before, after, again, and on the wrong object.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use stanch::core::step::{FailureKind, Observation};
 use stanch_commands::action::ComputeAction;
 use stanch_commands::firewall_rule::Direction;
+use stanch_commands::prior::Prior;
 use stanch_commands::target::{DiskRef, GroupRef, Place};
 
 use super::{Bench, GROUP, NODE, TAG, failed, group, instance, labels, name, rule_on, rules, succeeded, tag};
@@ -30,9 +33,10 @@ async fn every_action(bench: &Bench) -> Vec<ComputeAction> {
 async fn a_quarantine_step_by_step() {
     let bench = Bench::start().await;
     let actions = every_action(&bench).await;
-    let prior = succeeded(bench.perform(&actions[0]).await).prior.unwrap();
-    assert_eq!((&prior["tags"], &prior["group"]["target_size"]), (&json!(["gke-sandbox-node"]), &json!(2)));
-    assert_eq!(prior["access_configs"][0]["address"], "203.0.113.11");
+    let Some(Prior::Instance(prior)) = succeeded(bench.perform(&actions[0]).await).prior else { panic!("no prior state") };
+    assert_eq!(prior.tags, BTreeSet::from(["gke-sandbox-node".to_owned()]));
+    assert_eq!(prior.group.unwrap().target_size, 2);
+    assert_eq!(prior.access_configs[0].address, "203.0.113.11");
     let (kind, open) = failed(bench.perform(&actions[7]).await);
     assert_eq!(kind, FailureKind::Refused);
     assert!(open.contains("does not carry") && open.contains("203.0.113.11") && open.contains("lists instance"), "{open}");

@@ -6,6 +6,7 @@ use kube::Client;
 use stanch::core::step::{Observation, Outcome};
 use stanch::sandbox::world::World;
 use stanch_commands::action::KubernetesAction;
+use stanch_commands::prior::Prior;
 
 use super::{NODE, Subject, emulator};
 use crate::control_plane::ControlPlane;
@@ -33,9 +34,9 @@ async fn contract(client: Client, node_name: &str) {
     let pod = suspect.pod.clone();
 
     let saved = subject.succeeds(&KubernetesAction::CapturePriorState { node: node.clone(), suspects: vec![pod.clone()] }).await;
-    let prior = saved.prior.unwrap();
-    assert_eq!(prior.pointer("/unschedulable"), Some(&serde_json::json!(false)));
-    assert_eq!(prior.pointer("/suspects/0/labels/app"), Some(&serde_json::json!("cart")));
+    let Some(Prior::Node(prior)) = saved.prior else { panic!("{:?}", saved.prior) };
+    assert!(!prior.unschedulable);
+    assert_eq!(prior.suspects[0].labels["app"], "cart");
 
     evidence(&subject).await;
 

@@ -75,8 +75,11 @@ async fn the_commands_of_the_guide() {
         left,
         ["kube-system/fluentbit-gke-4hd8s", "kube-system/kube-proxy-gke-sandbox-public-1a2b3c4d-x7k2", &format!("shop/{SUSPECT}")]
     );
-    assert_eq!(kubectl.run(&format!("delete pods {SUSPECT} --grace-period=10")).await, format!("pod \"{SUSPECT}\" deleted\n"));
-    assert_eq!(kubectl.run("delete deployments cart").await, "deployment.apps \"cart\" deleted\n");
+    // Newer clients add the namespace.
+    let deleted = kubectl.run(&format!("delete pods {SUSPECT} --grace-period=10")).await.replace(" from shop namespace", "");
+    assert_eq!(deleted, format!("pod \"{SUSPECT}\" deleted\n"));
+    let deleted = kubectl.run("delete deployments cart").await.replace(" from shop namespace", "");
+    assert_eq!(deleted, "deployment.apps \"cart\" deleted\n");
     assert_eq!(kubectl.run(&format!("uncordon {NODE}")).await, format!("node/{NODE} uncordoned\n"));
     assert_eq!(kubectl.fail("delete pods nosuch").await, "Error from server (NotFound): pods \"nosuch\" not found\n");
     cluster.done().await;
