@@ -13,6 +13,7 @@ pub mod parse;
 pub mod plan;
 pub mod prior;
 pub mod refusal;
+pub mod ssh_key;
 pub mod target;
 
 use definition::Definition;
