@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use crate::facts::Facts;
 use crate::plan::{Draft, Form};
 use crate::refusal::Refusal;
-use crate::target::{ClusterName, ComputeId, IncidentRef, NodeName, RequestId, TargetName};
+use crate::ssh_key::SshKey;
+use crate::target::{ClusterName, ComputeId, ComputeName, IncidentRef, NodeName, RequestId, TargetName};
 
 /// A phase of incident response, in order. Policy gives each its approvals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,6 +63,12 @@ pub enum Argument {
     Reason,
     /// `--isolate-first`.
     IsolateFirst,
+    /// `via:INSTANCE`.
+    Via,
+    /// `key:"PUBLIC KEY"`.
+    Key,
+    /// `key:"PUBLIC KEY"`, may be left out.
+    OptionalKey,
     /// `--stop-now`.
     StopNow,
     /// `--dry-run`.
@@ -83,6 +90,9 @@ impl Argument {
             Self::Incident => "[incident:REF]",
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
+            Self::Via => "[via:INSTANCE]",
+            Self::Key => "key:\"ALGORITHM BASE64 USER\"",
+            Self::OptionalKey => "[key:\"ALGORITHM BASE64 USER\"]",
             Self::StopNow => "[--stop-now]",
             Self::DryRun => "[--dry-run]",
         }
@@ -102,6 +112,9 @@ impl Argument {
             Self::Incident => "what you call the incident; the open incident on that node, or the request's id otherwise",
             Self::Reason => "why, for the record",
             Self::IsolateFirst => "cut the network before draining: for active exfiltration; evicted pods may then stay Terminating",
+            Self::Via => "the intermediate VM, from which the node is reached: running, in the same network and project",
+            Self::Key => "the public key to let in, as its .pub file has it; the last word is the user",
+            Self::OptionalKey => "the public key to take back; without it, every key that Stanch added",
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
@@ -125,7 +138,14 @@ pub struct Arguments {
     pub topic: Option<String>,
     /// `--isolate-first`.
     pub isolate_first: bool,
+    /// `via:`.
+    #[serde(default)]
+    pub via: Option<ComputeName>,
+    /// `key:`.
+    #[serde(default)]
+    pub key: Option<SshKey>,
     /// `--stop-now`.
+    #[serde(default)]
     pub stop_now: bool,
     /// `--dry-run`.
     pub dry_run: bool,

@@ -41,6 +41,8 @@ catalogue! {
     abandon,
     firewall,
     remove_external_ip,
+    allow_ssh,
+    revoke_ssh,
     delete_node,
     uncordon,
     cancel,
