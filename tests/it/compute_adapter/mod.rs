@@ -10,6 +10,7 @@
 
 mod deletion;
 mod faults;
+mod ssh;
 mod steps;
 mod survey;
 
