@@ -179,7 +179,7 @@ fn check_names(compute: &ComputeFacts, via: &NeighbourFacts, way: &Way, context:
     };
     for (tag, strangers) in [(&way.target, carrying(&way.target, None)), (&way.source, carrying(&way.source, Some(via)))] {
         if context.form == Form::Strict && !strangers.is_empty() {
-            return Err(Refusal::TagInUse { tag: tag.to_string(), instances: strangers });
+            return Err(Refusal::OpensOthers { tag: tag.to_string(), instances: strangers });
         }
     }
     Ok(())

@@ -48,6 +48,13 @@ pub enum Refusal {
     },
     /// The guide's fixed rule names cannot cover several networks.
     SeveralNetworks(Vec<String>),
+    /// Others carry the tag that would open the instance.
+    OpensOthers {
+        /// The tag.
+        tag: String,
+        /// Who carries it.
+        instances: Vec<InstanceRef>,
+    },
     /// OS Login is on, by what: keys in the metadata would be ignored.
     OsLogin(String),
     /// There is no instance from which the node could be reached, and why.
@@ -78,6 +85,10 @@ impl fmt::Display for Refusal {
                 write!(f, "tag `{tag}` is on instances that Stanch did not quarantine, and the rules would cut them off: {}", names.join(", "))
             }
             Self::SeveralNetworks(networks) => write!(f, "the instance is in several networks ({}), and the guide's fixed rule names can cover only one", networks.join(", ")),
+            Self::OpensOthers { tag, instances } => {
+                let names: Vec<String> = instances.iter().map(|instance| format!("{}/{}", instance.zone, instance.name)).collect();
+                write!(f, "tag `{tag}` is meant for one instance alone, but these carry it too: {}", names.join(", "))
+            }
             Self::OsLogin(by) => write!(f, "OS Login is switched on by {by}: the VM ignores SSH keys in its metadata"),
             Self::NoIntermediate(why) => write!(f, "there is no intermediate VM to come from: {why}"),
             Self::NotQuarantined(tag) => write!(f, "the instance does not carry the tag `{tag}`, and the guide's rule would admit nobody to it"),
@@ -105,6 +116,7 @@ impl Refusal {
             Self::DifferentRule { .. } => "delete or correct that rule, or use another `incident:`, which has rule names of its own",
             Self::TagInUse { .. } => "take the tag off those instances, or use another `incident:`, which has a tag of its own",
             Self::SeveralNetworks(_) => "use form = \"strict\" in config/stanch.toml",
+            Self::OpensOthers { .. } => "take the tag off those instances; `revoke-ssh` does it for an earlier intermediate",
             Self::OsLogin(_) => {
                 "grant the responder roles/compute.osAdminLogin and add the key with `gcloud compute os-login ssh-keys add`, or set the metadata entry enable-oslogin=FALSE of this instance and ask again"
             }

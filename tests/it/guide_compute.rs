@@ -75,7 +75,7 @@ async fn allow_ssh_leaves_what_the_tag_and_the_rule_leave() {
     let guide = by_gcloud(&files, &names).await;
     let mut stanch = by_stanch(
         "rosa: /stanch firewall node gke-sandbox-public-1a2b3c4d-x7k2\nexpect in channel: Needs 1 approval\n\
-         amir reacts white_check_mark\nexpect in thread: Every step is in place\n\
+         amir reacts white_check_mark\nexpect in thread: carries quarantine and its 2 rules are in force\n\
          rosa: /stanch allow-ssh node gke-sandbox-public-1a2b3c4d-x7k2 via:bastion \
          key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\"\n\
          expect in channel: intermediate: bastion\namir reacts white_check_mark\n\
