@@ -73,6 +73,15 @@ pub enum KubernetesAction {
     },
     /// Deletes the NetworkPolicy of [`Self::DenyPodTraffic`], once the suspect is gone or no longer carries the label that it selects.
     AllowPodTraffic(PodRef),
+    /// Deletes a pod. On a node that does not answer the deletion is accepted, and carried out when the node is back; nothing is forced.
+    DeletePod {
+        /// The pod.
+        pod: PodRef,
+        /// Seconds that its processes get to end.
+        grace_s: u32,
+        /// Why it may go without stored evidence. `None`: the plan requires it.
+        waiver: Option<String>,
+    },
     /// Evicts the pods on a node through the eviction API, until it is empty or the deadline passed.
     Drain(Drain),
     /// Reads back what the Kubernetes steps left.
@@ -162,8 +171,6 @@ pub enum ComputeAction {
         /// Where it was, and which one.
         access: AccessConfig,
     },
-    /// `deletionProtection = false`.
-    AllowDeletion(InstanceRef),
     /// `autoDelete = true` on the boot disk.
     ReleaseBootDisk {
         /// The instance.
@@ -231,6 +238,8 @@ pub enum ComputeAction {
         /// Disk and snapshot.
         snapshots: Vec<(DiskRef, ComputeName)>,
     },
+    /// `deletionProtection = false`.
+    AllowDeletion(InstanceRef),
     /// Deletes the instance.
     DeleteInstance {
         /// The instance.
@@ -320,6 +329,7 @@ impl Action {
                 | KubernetesAction::IncludeInLoadBalancers(_)
                 | KubernetesAction::RestorePod { .. }
                 | KubernetesAction::AllowPodTraffic(_)
+                | KubernetesAction::DeletePod { .. }
                 | KubernetesAction::Drain(_),
             )
             | Self::Compute(
@@ -359,11 +369,14 @@ impl Action {
             ) => Undo::Nothing,
             Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
             Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
-            Self::Compute(ComputeAction::DeleteInstance { .. }) => {
-                Undo::Impossible("a deleted VM does not come back: its memory and Local SSDs are lost; disks can be made from the snapshots")
-            }
+            Self::Compute(ComputeAction::DeleteInstance { .. }) => Undo::Impossible(
+                "a deleted VM does not come back: its memory and Local SSDs are lost; disks can be made from the snapshots",
+            ),
             Self::Compute(ComputeAction::RemoveExternalIp { access, .. }) if !access.reserved => {
                 Undo::Impossible("the address is ephemeral and goes back to Google's pool")
+            }
+            Self::Kubernetes(KubernetesAction::DeletePod { .. }) => {
+                Undo::Impossible("the pod's memory and its emptyDir volumes are lost; its manifest is kept as evidence")
             }
             Self::Kubernetes(KubernetesAction::Drain(_)) => {
                 Undo::Impossible("evicted pods are replaced elsewhere, or gone if nothing owns them")
@@ -448,6 +461,10 @@ impl KubernetesAction {
             Self::AllowScaleDown(node) => format!("let the autoscaler remove node {} again", node.name),
             Self::IncludeInLoadBalancers(node) => format!("put node {} back into external load balancers", node.name),
             Self::RestorePod { prior, .. } => format!("give pod {} its labels and tolerations back", prior.pod),
+            Self::DeletePod { pod, grace_s, waiver } => {
+                let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
+                format!("delete pod {pod} (grace period {grace_s} s){waived}")
+            }
             Self::AllowPodTraffic(pod) => format!("delete the NetworkPolicy that denies the traffic of pod {pod}"),
             Self::Drain(drain) => {
                 format!(
@@ -507,7 +524,8 @@ impl ComputeAction {
             }
             Self::DeleteInstance { instance, group, waiver } => {
                 let how = group.as_ref().map_or_else(String::new, |group| format!(" through group {}", group.name));
-                let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for snapshots or evidence: {reason}"));
+                let waived =
+                    waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for snapshots or evidence: {reason}"));
                 format!("delete instance {} (id {}){how}{waived}", instance.name, instance.id)
             }
             Self::VerifyIsolation { instance, .. } => format!("read tag, firewall, addresses and group of {} back", instance.name),

@@ -21,6 +21,7 @@ const RULES: &[Rule] = &[
     containment_waits_for_evidence_only_as_long_as_allowed,
     destruction_requires_what_is_kept,
     what_lets_in_is_narrow_and_comes_last,
+    network_returns_after_the_suspect_and_before_the_rules_go,
 ];
 
 /// What is wrong with a plan; empty if nothing is.
@@ -59,6 +60,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | KubernetesAction::DenyPodTraffic(pod)
             | KubernetesAction::AllowPodTraffic(pod)
             | KubernetesAction::LabelPod { pod, .. } => (vec![], vec![], vec![pod]),
+            KubernetesAction::DeletePod { pod, .. } => (vec![], vec![], vec![pod]),
             KubernetesAction::RestorePod { prior, .. } => (vec![], vec![], vec![&prior.pod]),
             KubernetesAction::Drain(drain) => (vec![&drain.node], vec![], vec![]),
             KubernetesAction::VerifyNode { node, suspects } => (vec![node], vec![], suspects.iter().map(|(pod, _)| pod).collect()),
@@ -76,15 +78,15 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | ComputeAction::KeepBootDisk { instance, .. }
             | ComputeAction::TagInstance { instance, .. }
             | ComputeAction::RemoveExternalIp { instance, .. }
-            | ComputeAction::DeleteInstance { instance, .. }
             | ComputeAction::AddSshKey { instance, .. }
             | ComputeAction::RemoveSshKey { instance, .. }
             | ComputeAction::TagForSsh { instance, .. }
             | ComputeAction::UntagInstance { instance, .. }
             | ComputeAction::RemoveFirewallRule { instance, .. }
             | ComputeAction::RestoreExternalIp { instance, .. }
-            | ComputeAction::AllowDeletion(instance)
             | ComputeAction::ReleaseBootDisk { instance, .. }
+            | ComputeAction::AllowDeletion(instance)
+            | ComputeAction::DeleteInstance { instance, .. }
             | ComputeAction::VerifyIsolation { instance, .. } => (vec![], vec![instance], vec![]),
         },
     }
@@ -180,16 +182,23 @@ fn containment_waits_for_evidence_only_as_long_as_allowed(plan: &Plan) -> Vec<St
 fn destruction_requires_what_is_kept(plan: &Plan) -> Vec<String> {
     let evidence = find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::CollectEvidence { .. })));
     let snapshots = find(plan, |action| matches!(action, Action::Compute(ComputeAction::VerifySnapshots { .. })));
-    let waived = find(plan, |action| matches!(action, Action::Compute(ComputeAction::DeleteInstance { waiver: Some(_), .. })));
-    if !waived.is_empty() {
+    let waived = |action: &Action| match action {
+        Action::Compute(ComputeAction::DeleteInstance { waiver, .. }) | Action::Kubernetes(KubernetesAction::DeletePod { waiver, .. }) => {
+            waiver.is_some()
+        }
+        _ => false,
+    };
+    if !find(plan, waived).is_empty() {
         return vec![];
     }
     let destroying: Vec<StepId> = plan.steps().map(|(id, _)| id).filter(|id| destroys(plan, *id)).collect();
-    [evidence, snapshots]
+    let of_instances = |id: &StepId| plan.step(*id).is_some_and(|step| matches!(step.action, Action::Compute(_)));
+    let instances: Vec<StepId> = destroying.iter().copied().filter(of_instances).collect();
+    [(evidence, destroying), (snapshots, instances)]
         .iter()
-        .flat_map(|kept| match kept.is_empty() {
+        .flat_map(|(kept, destroying)| match kept.is_empty() {
             true => destroying.iter().map(|step| format!("step {step} destroys without evidence, and without a waiver")).collect(),
-            false => must_require(plan, &destroying, kept, "destroys before evidence is stored and the snapshots are READY"),
+            false => must_require(plan, destroying, kept, "destroys before evidence is stored and the snapshots are READY"),
         })
         .collect()
 }
@@ -229,11 +238,32 @@ fn what_lets_in_is_narrow_and_comes_last(plan: &Plan) -> Vec<String> {
     findings
 }
 
+fn network_returns_after_the_suspect_and_before_the_rules_go(plan: &Plan) -> Vec<String> {
+    let returns = find(plan, |action| {
+        matches!(action, Action::Compute(ComputeAction::UntagInstance { .. } | ComputeAction::RestoreExternalIp { .. }))
+    });
+    let untagged = find(plan, |action| matches!(action, Action::Compute(ComputeAction::UntagInstance { .. })));
+    let suspects =
+        find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::DeletePod { .. } | KubernetesAction::RestorePod { .. })));
+    // A rule that lets in is removed first: that closes the door.
+    let denies = |rule: &FirewallRule| rule.verdict == Verdict::Deny;
+    let removed = find(plan, |action| matches!(action, Action::Compute(ComputeAction::RemoveFirewallRule { rule, .. }) if denies(rule)));
+    let opened = find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::AllowPodTraffic(_))));
+    let mut findings = must_require(plan, &returns, &suspects, "gives the network back while the suspect is neither deleted nor cleared");
+    findings.extend(must_require(plan, &opened, &suspects, "opens the suspect's policy while it is neither deleted nor cleared"));
+    findings.extend(must_require(plan, &removed, &untagged, "deletes a rule whose tag is still on the instance"));
+    findings
+}
+
 /// Whether a step destroys, or clears the way for what does.
 fn destroys(plan: &Plan, step: StepId) -> bool {
-    let deletes = |action: &Action| matches!(action, Action::Compute(ComputeAction::DeleteInstance { .. }));
+    let deletes = |action: &Action| {
+        matches!(action, Action::Compute(ComputeAction::DeleteInstance { .. }) | Action::Kubernetes(KubernetesAction::DeletePod { .. }))
+    };
     plan.step(step).is_some_and(|step| match &step.action {
-        Action::Compute(ComputeAction::AllowDeletion(_)) => plan.steps().any(|(_, step)| deletes(&step.action)),
+        Action::Compute(ComputeAction::AllowDeletion(_)) => {
+            plan.steps().any(|(_, step)| matches!(step.action, Action::Compute(ComputeAction::DeleteInstance { .. })))
+        }
         action => deletes(action),
     })
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::facts::Facts;
 use crate::plan::{Draft, Form};
+use crate::prior::Earlier;
 use crate::refusal::Refusal;
 use crate::ssh_key::SshKey;
 use crate::target::{ClusterName, ComputeId, ComputeName, IncidentRef, NodeName, RequestId, TargetName};
@@ -71,6 +72,8 @@ pub enum Argument {
     OptionalKey,
     /// `--stop-now`.
     StopNow,
+    /// `--false-alarm`.
+    FalseAlarm,
     /// `--dry-run`.
     DryRun,
 }
@@ -94,6 +97,7 @@ impl Argument {
             Self::Key => "key:\"ALGORITHM BASE64 USER\"",
             Self::OptionalKey => "[key:\"ALGORITHM BASE64 USER\"]",
             Self::StopNow => "[--stop-now]",
+            Self::FalseAlarm => "[--false-alarm]",
             Self::DryRun => "[--dry-run]",
         }
     }
@@ -115,6 +119,7 @@ impl Argument {
             Self::Via => "the intermediate VM, from which the node is reached: running, in the same network and project",
             Self::Key => "the public key to let in, as its .pub file has it; the last word is the user",
             Self::OptionalKey => "the public key to take back; without it, every key that Stanch added",
+            Self::FalseAlarm => "the suspect is innocent: give it its labels back instead of deleting it",
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
@@ -147,6 +152,8 @@ pub struct Arguments {
     /// `--stop-now`.
     #[serde(default)]
     pub stop_now: bool,
+    /// `--false-alarm`.
+    pub false_alarm: bool,
     /// `--dry-run`.
     pub dry_run: bool,
 }
@@ -170,8 +177,12 @@ pub struct Context {
     pub protected_namespaces: BTreeSet<String>,
     /// Instances that Stanch isolated and did not release.
     pub isolated_instances: BTreeSet<ComputeId>,
-    /// Their nodes.
+    /// Instances that carry a quarantine's tag by Stanch, those of runs that did not complete included.
+    pub tagged_instances: BTreeSet<ComputeId>,
+    /// The nodes of tagged instances.
     pub isolated_nodes: BTreeSet<NodeName>,
+    /// What earlier requests did, for a command that takes one.
+    pub earlier: Option<Earlier>,
     /// When planning happens.
     pub now: Timestamp,
 }

@@ -60,7 +60,7 @@ pub fn cut(compute: &ComputeFacts, context: &Context) -> Result<Cut, Refusal> {
             Some(_) | None => {}
         }
     }
-    let ours = |id| id == compute.instance.id || context.isolated_instances.contains(&id);
+    let ours = |id| id == compute.instance.id || context.tagged_instances.contains(&id);
     let strangers: Vec<_> = compute.tagged.get(tag.as_str()).into_iter().flatten().filter(|instance| !ours(instance.id)).cloned().collect();
     match strangers.is_empty() {
         true => Ok(Cut { tag, rules }),

@@ -90,6 +90,7 @@ pub fn draft(command: &str, facts: &Facts, context: &Context, consequences: Cons
         suspects: suspects(facts.kubernetes.suspect.as_ref()),
         form: context.form,
         isolates: false,
+        releases: false,
         consequences,
         steps,
     }
@@ -110,6 +111,9 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
     }
     if context.arguments.isolate_first {
         line.push_str(" --isolate-first");
+    }
+    if context.arguments.false_alarm {
+        line.push_str(" --false-alarm");
     }
     if context.arguments.stop_now {
         line.push_str(" --stop-now");

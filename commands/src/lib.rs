@@ -10,6 +10,7 @@ pub mod facts;
 pub mod firewall_rule;
 pub mod guard;
 pub mod parse;
+pub mod permission;
 pub mod plan;
 pub mod prior;
 pub mod refusal;
@@ -44,6 +45,7 @@ catalogue! {
     allow_ssh,
     revoke_ssh,
     delete_node,
+    release,
     uncordon,
     cancel,
     halt,

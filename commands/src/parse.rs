@@ -174,6 +174,10 @@ fn take<'w>(
             once(!arguments.isolate_first, word)?;
             arguments.isolate_first = true;
         }
+        None if word == "--false-alarm" && takes(&[Argument::FalseAlarm]) => {
+            once(!arguments.false_alarm, word)?;
+            arguments.false_alarm = true;
+        }
         None if word == "--stop-now" && takes(&[Argument::StopNow]) => {
             once(!arguments.stop_now, word)?;
             arguments.stop_now = true;
@@ -228,6 +232,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::Via
             | Argument::OptionalKey
             | Argument::StopNow
+            | Argument::FalseAlarm
             | Argument::DryRun => false,
         };
         if missing {
@@ -278,6 +283,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Via => &["via:"],
             Argument::Key | Argument::OptionalKey => &["key:"],
             Argument::StopNow => &["--stop-now"],
+            Argument::FalseAlarm => &["--false-alarm"],
             Argument::DryRun => &["--dry-run"],
             Argument::Request | Argument::OptionalRequest | Argument::Topic => &[],
         })

@@ -104,6 +104,8 @@ pub struct Draft {
     pub form: Form,
     /// The plan leaves the node isolated if it succeeds.
     pub isolates: bool,
+    /// The plan undoes what earlier requests did on the node for the incident, if it succeeds.
+    pub releases: bool,
     /// What people must know.
     pub consequences: Consequences,
     /// Steps, each after the ones that it needs.

@@ -65,6 +65,8 @@ pub enum Refusal {
     NotKept(Vec<String>),
     /// The node is isolated by Stanch.
     Isolated(String),
+    /// The node of the earlier request is gone or is another one now.
+    NodeReplaced(String),
     /// The plan breaks a rule of the linter: a defect of Stanch, never the user's.
     Unsound(Vec<String>),
 }
@@ -94,6 +96,7 @@ impl fmt::Display for Refusal {
             Self::NotQuarantined(tag) => write!(f, "the instance does not carry the tag `{tag}`, and the guide's rule would admit nobody to it"),
             Self::NotKept(missing) => write!(f, "deleting the VM would destroy what is not kept yet: {}", missing.join("; ")),
             Self::Isolated(node) => write!(f, "node `{node}` is isolated: pods scheduled there would have no network"),
+            Self::NodeReplaced(node) => write!(f, "node `{node}` is not the one that the request was about: it was deleted and made again"),
             Self::Unsound(findings) => write!(f, "the plan is unsound and was not proposed: {}", findings.join("; ")),
         }
     }
@@ -126,6 +129,9 @@ impl Refusal {
                 "start the snapshots with `snapshot` and ask again when they are READY; --stop-now with a reason plans a waiver instead"
             }
             Self::Isolated(_) => "undo the quarantine first",
+            Self::NodeReplaced(_) => {
+                "what Stanch did to it is gone with it; firewall rules named quarantine-… may remain: delete them by hand"
+            }
             Self::Unsound(_) => {
                 "this is a defect of Stanch: please report it with the request's facts; the guide's manual steps still work"
             }

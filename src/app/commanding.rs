@@ -8,7 +8,7 @@ use stanch_commands::definition::{Context, Does, Planner};
 use stanch_commands::facts::Facts;
 use stanch_commands::locate;
 use stanch_commands::parse::{Parsed, parse};
-use stanch_commands::target::{ClusterName, IncidentRef, RequestId, TargetName};
+use stanch_commands::target::{ClusterName, IncidentRef, Namespace, RequestId, TargetName};
 
 use super::work::{Answer, Looked, Report};
 use super::{Cluster, Entry, Stanch};
@@ -17,6 +17,7 @@ use crate::core::engine::Rejection;
 use crate::core::identity::PersonId;
 use crate::core::policy::{Ask, DEFAULT_APPROVAL_EXPIRY_S, Decision, Policy, Reason, Subject};
 use crate::core::record::Requested;
+use crate::core::request::Stage;
 use crate::core::say::Say;
 use crate::ports::{Chat, ENTRY_LIMIT_BYTES, Inbound, SurveyError};
 
@@ -38,17 +39,17 @@ impl Stanch {
             Ok(parsed) => parsed,
             Err(error) => return self.turn_away(&inbound, Say::Usage(error)).await,
         };
-        let target = match self.target(&inbound, &parsed) {
-            Ok(target) => target,
+        let place = match self.target(&inbound, &parsed) {
+            Ok(place) => place,
             Err(answer) => return self.turn_away(&inbound, *answer).await,
         };
-        if target.is_some() {
+        if place.is_some() {
             self.outbox.private(&inbound.channel, &inbound.from, Say::Surveying { command: text.trim().to_owned() });
         }
         let look = Look { policy: self.parts.policy.clone(), chat: self.parts.chat.clone(), now: self.now() };
         let reports = self.reports.clone();
         self.tasks.spawn(async move {
-            let report = match look.up(&inbound, &parsed, target).await {
+            let report = match look.up(&inbound, &parsed, place).await {
                 Ok((subject, facts)) => Report::Looked(Box::new(Looked { inbound, parsed, person, subject, facts })),
                 Err(answer) => Report::TurnedAway { inbound, answer },
             };
@@ -57,7 +58,7 @@ impl Stanch {
     }
 
     /// What is to be surveyed, if anything.
-    fn target(&self, inbound: &Inbound, parsed: &Parsed) -> Result<Option<(Cluster, TargetName)>, Answer> {
+    fn target(&self, inbound: &Inbound, parsed: &Parsed) -> Result<Option<Place>, Answer> {
         let mutates = match parsed.definition.does {
             Does::Help | Does::Status | Does::List | Does::Cancel | Does::Halt => return Ok(None),
             Does::Locate => false,
@@ -69,11 +70,35 @@ impl Stanch {
                 "ask in an incident channel of config/stanch.toml; --dry-run works everywhere",
             ));
         }
+        if let Some(earlier) = &parsed.arguments.request {
+            return self.place_of(earlier).map(Some);
+        }
         let Some(target) = parsed.arguments.target.clone() else {
             return Err(trouble("the command names no target", "name a pod or a node"));
         };
         let default = self.parts.settings.channels.get(&inbound.channel).cloned();
-        Ok(Some((self.cluster(parsed.arguments.cluster.clone().or(default))?, target)))
+        let namespace = match &target {
+            TargetName::Pod { namespace, .. } => namespace.clone(),
+            TargetName::Node(_) => None,
+        };
+        let cluster = self.cluster(parsed.arguments.cluster.clone().or(default))?;
+        Ok(Some(Place { cluster, targets: vec![target], namespace }))
+    }
+
+    /// Where an earlier request was: its suspect, or its node if the suspect is gone.
+    fn place_of(&self, earlier: &RequestId) -> Result<Place, Answer> {
+        let Some(request) = self.memory.state.requests.get(earlier) else { return Err(Box::new(Say::Rejected(Rejection::UnknownRequest))) };
+        if !matches!(request.stage, Stage::Ended(_)) {
+            return Err(trouble(&format!("request {earlier} is still open"), "halt or cancel it first, or wait for its end"));
+        }
+        let plan = &request.made.plan;
+        let suspect = plan.suspects.first();
+        let pod = suspect.map(|suspect| TargetName::Pod { namespace: Some(suspect.namespace.clone()), name: suspect.name.clone() });
+        Ok(Place {
+            cluster: self.cluster(Some(plan.cluster.clone()))?,
+            targets: pod.into_iter().chain([TargetName::Node(plan.node.name.clone())]).collect(),
+            namespace: suspect.map(|suspect| suspect.namespace.clone()),
+        })
     }
 
     /// The named cluster, or the only one there is.
@@ -143,7 +168,13 @@ impl Stanch {
     }
 
     fn context(&self, id: &RequestId, parsed: &Parsed, person: &PersonId, facts: &Facts) -> Context {
-        let known = parsed.arguments.incident.clone().or_else(|| self.memory.incident_of(&facts.kubernetes.node.node.name).cloned());
+        let earlier = parsed.arguments.request.as_ref().and_then(|earlier| self.memory.earlier(earlier));
+        let known = parsed
+            .arguments
+            .incident
+            .clone()
+            .or_else(|| earlier.as_ref().map(|earlier| earlier.incident.clone()))
+            .or_else(|| self.memory.incident_of(&facts.kubernetes.node.node.name).cloned());
         Context {
             request: id.clone(),
             incident: known.unwrap_or_else(|| incident_of(id)),
@@ -153,6 +184,8 @@ impl Stanch {
             limits: self.parts.settings.limits,
             protected_namespaces: self.parts.policy.protected_namespaces.clone(),
             isolated_instances: self.memory.isolated_instances(),
+            tagged_instances: self.memory.tagged_instances(),
+            earlier,
             isolated_nodes: self.memory.isolated_nodes().into_keys().collect(),
             now: self.now(),
         }
@@ -208,6 +241,15 @@ impl Stanch {
     }
 }
 
+/// Where a command acts.
+pub(super) struct Place {
+    cluster: Cluster,
+    /// The first of these that is there.
+    targets: Vec<TargetName>,
+    /// The namespace that the permission is asked for, as far as it is known before the survey.
+    namespace: Option<Namespace>,
+}
+
 /// What a look-up needs.
 struct Look {
     policy: Arc<Policy>,
@@ -217,28 +259,20 @@ struct Look {
 
 impl Look {
     /// Who asks, whether they may, and what is there. The policy is asked before anything is read: a refused command reads nothing.
-    async fn up(
-        &self,
-        inbound: &Inbound,
-        parsed: &Parsed,
-        target: Option<(Cluster, TargetName)>,
-    ) -> Result<(Subject, Option<Facts>), Answer> {
+    async fn up(&self, inbound: &Inbound, parsed: &Parsed, place: Option<Place>) -> Result<(Subject, Option<Facts>), Answer> {
         let subject = self.chat.subject(&inbound.from).await.ok_or_else(|| Box::new(unmapped(inbound)))?;
         let command = parsed.definition.name;
-        let Some((cluster, target)) = target else {
+        let Some(Place { cluster, targets, namespace }) = place else {
             self.permit(&subject, &Ask { command, cluster: None, namespace: None })?;
             return Ok((subject, None));
         };
-        let named = match &target {
-            TargetName::Pod { namespace, .. } => namespace.as_ref().map(|namespace| namespace.as_str().to_owned()),
-            TargetName::Node(_) => None,
-        };
+        let named = namespace.as_ref().map(Namespace::as_str);
         let ask = |namespace| Ask { command, cluster: Some(cluster.facts.name.as_str()), namespace };
-        self.permit(&subject, &ask(named.as_deref()))?;
-        let facts = cluster.survey(&target, self.now).await.map_err(|error| Box::new(unread(&error)))?;
+        self.permit(&subject, &ask(named))?;
+        let facts = first_found(&cluster, &targets, self.now).await.map_err(|error| Box::new(unread(&error)))?;
         // Without a namespace in the command, only the survey knows which one it is.
         let found = facts.kubernetes.suspect.as_ref().map(|suspect| suspect.pod.namespace.as_str());
-        self.permit(&subject, &ask(found))?;
+        self.permit(&subject, &ask(found.or(named)))?;
         Ok((subject, Some(facts)))
     }
 
@@ -246,6 +280,18 @@ impl Look {
         let decision = self.policy.may_request(subject, ask);
         if decision.permitted { Ok(()) } else { Err(Box::new(Say::Denied(decision))) }
     }
+}
+
+/// The survey of the first target that is there.
+async fn first_found(cluster: &Cluster, targets: &[TargetName], now: Timestamp) -> Result<Facts, SurveyError> {
+    let mut missing = SurveyError::NotFound("no target".into());
+    for target in targets {
+        match cluster.survey(target, now).await {
+            Err(error @ SurveyError::NotFound(_)) => missing = error,
+            answer => return answer,
+        }
+    }
+    Err(missing)
 }
 
 pub(super) fn unmapped(inbound: &Inbound) -> Say {

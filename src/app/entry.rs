@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use stanch_commands::definition::Context;
-use stanch_commands::plan::StepId;
 use stanch_commands::action::{Action, ComputeAction};
-use stanch_commands::target::{ComputeId, IncidentRef, NodeName, RequestId};
+use stanch_commands::firewall_rule::FirewallRule;
+use stanch_commands::plan::StepId;
+use stanch_commands::prior::{Earlier, Prior};
+use stanch_commands::target::{ComputeId, IncidentRef, NodeName, NodeRef, PodRef, RequestId};
 
 use crate::core::engine::{IllegalRecord, State, apply};
 use crate::core::identity::{Account, ChannelRef, MessageRef, PersonId};
 use crate::core::record::Record;
-use crate::core::request::{Ending, Request, Run, Stage};
-use crate::core::step::Outcome;
+use crate::core::request::{Ending, Request, Stage};
 use crate::ports::Exhibit;
 
 /// One entry of the audit log.
@@ -172,27 +172,28 @@ impl Memory {
         self.state.requests.iter().filter(|(_, request)| !matches!(request.stage, Stage::Ended(_)))
     }
 
-    /// The requests that isolated a node that was not deleted since, oldest first.
-    pub fn isolating(&self) -> impl Iterator<Item = (&RequestId, &Request)> {
-        let isolated = |request: &Request| request.made.plan.isolates && request.stage == Stage::Ended(Ending::Completed);
-        let deleted = self.deleted_instances();
-        let is_deleted = move |request: &Request| request.made.plan.instance.as_ref().is_some_and(|instance| deleted.contains(&instance.id));
-        self.state.requests.iter().filter(move |(_, request)| isolated(request) && !is_deleted(request))
+    /// The requests of one node, oldest first.
+    fn on_node<'m>(&'m self, node: &'m NodeRef) -> Vec<(&'m RequestId, &'m Request)> {
+        let mut found: Vec<_> = self.state.requests.iter().filter(|(_, request)| request.made.plan.node == *node).collect();
+        found.sort_by_key(|(_, request)| request.requested_at);
+        found
     }
 
-    /// Instances that Stanch deleted.
-    fn deleted_instances(&self) -> BTreeSet<ComputeId> {
-        let mut deleted = BTreeSet::new();
-        for request in self.state.requests.values() {
-            for (id, step) in request.made.plan.steps() {
-                if let Action::Compute(ComputeAction::DeleteInstance { instance, .. }) = &step.action
-                    && matches!(request.steps.get(&id), Some(Run { outcome: Some(Outcome::Succeeded(_)), .. }))
-                {
-                    deleted.insert(instance.id);
-                }
-            }
-        }
-        deleted
+    /// The requests that isolated a node which was not released or deleted since.
+    pub fn isolating(&self) -> impl Iterator<Item = (&RequestId, &Request)> {
+        self.holding().filter(|(_, request)| request.made.plan.isolates && request.stage == Stage::Ended(Ending::Completed))
+    }
+
+    /// The requests that tagged an instance which still carries the tag, whether the rest of them succeeded or not.
+    fn holding(&self) -> impl Iterator<Item = (&RequestId, &Request)> {
+        let tags = |action: &Action| matches!(action, Action::Compute(ComputeAction::TagInstance { .. }));
+        let frees =
+            |action: &Action| matches!(action, Action::Compute(ComputeAction::UntagInstance { .. } | ComputeAction::DeleteInstance { .. }));
+        self.state.requests.iter().filter(move |(_, request)| {
+            let since = request.requested_at;
+            let later = |other: &Request| other.requested_at > since && other.made.plan.instance == request.made.plan.instance;
+            request.succeeded(tags) && !self.state.requests.values().any(|other| later(other) && other.succeeded(frees))
+        })
     }
 
     /// Instances that are isolated.
@@ -201,22 +202,78 @@ impl Memory {
         self.isolating().filter_map(|(_, request)| request.made.plan.instance.as_ref().map(|instance| instance.id)).collect()
     }
 
-    /// Their nodes.
+    /// Instances that carry a quarantine's tag.
+    #[must_use]
+    pub fn tagged_instances(&self) -> BTreeSet<ComputeId> {
+        self.holding().filter_map(|(_, request)| request.made.plan.instance.as_ref().map(|instance| instance.id)).collect()
+    }
+
+    /// Nodes without their network, and the request that took it.
     #[must_use]
     pub fn isolated_nodes(&self) -> BTreeMap<NodeName, RequestId> {
-        self.isolating().map(|(id, request)| (request.made.plan.node.name.clone(), id.clone())).collect()
+        self.holding().map(|(id, request)| (request.made.plan.node.name.clone(), id.clone())).collect()
+    }
+
+    /// What was done on a request's node for its incident since the last release: what a release undoes.
+    #[must_use]
+    pub fn earlier(&self, id: &RequestId) -> Option<Earlier> {
+        let request = self.state.requests.get(id)?;
+        let (node, incident) = (&request.made.plan.node, &request.made.incident);
+        let mut requests = self.on_node(node);
+        requests.retain(|(_, request)| request.made.incident == *incident);
+        let released = |request: &Request| request.made.plan.releases && request.stage == Stage::Ended(Ending::Completed);
+        let since = requests.iter().rposition(|(_, request)| released(request)).map_or(0, |last| last.saturating_add(1));
+        let requests = requests.split_off(since);
+        let mut earlier = Earlier {
+            incident: incident.clone(),
+            node: node.clone(),
+            instance: None,
+            suspects: vec![],
+            requests: vec![],
+            touched: vec![],
+            node_prior: None,
+            instance_prior: None,
+            rules_made: self.rules_made(),
+        };
+        // A release that did not complete undid some of it, and finds that again by itself.
+        for (id, request) in requests.into_iter().filter(|(_, request)| !request.made.plan.releases) {
+            earlier.requests.push(id.clone());
+            earlier.instance = earlier.instance.or_else(|| request.made.plan.instance.clone());
+            let known: BTreeSet<PodRef> = earlier.suspects.iter().cloned().collect();
+            earlier.suspects.extend(request.made.plan.suspects.iter().filter(|suspect| !known.contains(suspect)).cloned());
+            earlier.touched.extend(request.touched().cloned());
+            for prior in request.priors().cloned() {
+                match prior {
+                    // The first one is what stood before; a later request finds what an earlier one did.
+                    Prior::Node(prior) => earlier.node_prior = earlier.node_prior.or(Some(*prior)),
+                    Prior::Instance(prior) => earlier.instance_prior = earlier.instance_prior.or(Some(*prior)),
+                }
+            }
+        }
+        Some(earlier)
+    }
+
+    /// Rules that Stanch made and did not delete since.
+    fn rules_made(&self) -> BTreeSet<FirewallRule> {
+        let mut requests: Vec<&Request> = self.state.requests.values().collect();
+        requests.sort_by_key(|request| request.requested_at);
+        let mut rules = BTreeSet::new();
+        for action in requests.into_iter().flat_map(Request::touched) {
+            if let Action::Compute(ComputeAction::EnsureFirewallRule(rule)) = action {
+                rules.insert(rule.clone());
+            } else if let Action::Compute(ComputeAction::RemoveFirewallRule { rule, .. }) = action {
+                rules.remove(rule);
+            }
+        }
+        rules
     }
 
     /// The incident that a node already belongs to: that of an open request on it, or of the quarantine that isolated it.
     #[must_use]
     pub fn incident_of(&self, node: &NodeName) -> Option<&IncidentRef> {
-        let mut on_node: Vec<&Request> = self
-            .open()
-            .chain(self.isolating())
-            .map(|(_, request)| request)
-            .filter(|request| request.made.plan.node.name == *node)
-            .collect();
-        on_node.sort_by_key(|request| request.made.expires_at);
+        let mut on_node: Vec<&Request> =
+            self.open().chain(self.holding()).map(|(_, request)| request).filter(|request| request.made.plan.node.name == *node).collect();
+        on_node.sort_by_key(|request| request.requested_at);
         on_node.last().map(|request| &request.made.incident)
     }
 
@@ -224,12 +281,6 @@ impl Memory {
     #[must_use]
     pub fn newest_in(&self, channel: &ChannelRef) -> Option<&RequestId> {
         let in_channel = self.state.requests.iter().filter(|(_, request)| request.made.channel == *channel);
-        in_channel.max_by_key(|(_, request)| request.made.expires_at).map(|(id, _)| id)
-    }
-
-    /// Fills in what planning needs to know about earlier requests.
-    pub fn inform(&self, context: &mut Context) {
-        context.isolated_instances = self.isolated_instances();
-        context.isolated_nodes = self.isolated_nodes().into_keys().collect();
+        in_channel.max_by_key(|(_, request)| request.requested_at).map(|(id, _)| id)
     }
 }

@@ -336,7 +336,7 @@ pub fn apply(mut state: State, record: &Record) -> Result<State, IllegalRecord> 
         if made.approvals_needed == 0 && !made.plan.only_preserves() {
             return Err(illegal("a plan that writes needs an approval"));
         }
-        return match state.requests.insert(record.request.clone(), Request::new((**made).clone())) {
+        return match state.requests.insert(record.request.clone(), Request::new((**made).clone(), record.at)) {
             None => Ok(state),
             Some(_) => Err(illegal("the request exists already")),
         };

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use stanch_commands::action::ActionClass;
+use stanch_commands::action::{Action, ActionClass};
 use stanch_commands::plan::{Edge, PlanDigest, StepId};
+use stanch_commands::prior::Prior;
 
 use super::identity::{Ballot, PersonId};
 use super::record::Requested;
@@ -15,6 +16,8 @@ use super::step::{FailureKind, Outcome, StepKey};
 pub struct Request {
     /// As it was made.
     pub made: Requested,
+    /// When it was made.
+    pub requested_at: Timestamp,
     /// Digest of its plan.
     pub digest: PlanDigest,
     /// Where it stands.
@@ -113,9 +116,9 @@ impl Quorum {
 impl Request {
     /// A new request.
     #[must_use]
-    pub fn new(made: Requested) -> Self {
+    pub fn new(made: Requested, requested_at: Timestamp) -> Self {
         let digest = made.plan.digest();
-        Self { made, digest, stage: Stage::Waiting, approvals: BTreeMap::new(), steps: BTreeMap::new() }
+        Self { made, requested_at, digest, stage: Stage::Waiting, approvals: BTreeMap::new(), steps: BTreeMap::new() }
     }
 
     /// What becomes of every step, by position.
@@ -187,6 +190,31 @@ impl Request {
             true => Ending::Completed,
             false => Ending::Incomplete,
         }
+    }
+
+    /// Whether a step of this kind succeeded.
+    #[must_use]
+    pub fn succeeded(&self, wanted: impl Fn(&Action) -> bool) -> bool {
+        self.runs().any(|(action, run)| wanted(action) && matches!(run.outcome, Some(Outcome::Succeeded(_))))
+    }
+
+    /// What was changed, or may have been: started, and not found in place already.
+    pub fn touched(&self) -> impl Iterator<Item = &Action> {
+        let writes = |action: &Action| action.class() == ActionClass::Mutate;
+        let found = |run: &Run| matches!(&run.outcome, Some(Outcome::Succeeded(receipt)) if receipt.already_so);
+        self.runs().filter(move |(action, run)| writes(action) && !found(run)).map(|(action, _)| action)
+    }
+
+    /// The prior states that were saved.
+    pub fn priors(&self) -> impl Iterator<Item = &Prior> {
+        self.runs().filter_map(|(_, run)| match &run.outcome {
+            Some(Outcome::Succeeded(receipt)) => receipt.prior.as_ref(),
+            Some(Outcome::Failed(_) | Outcome::Unknown(_)) | None => None,
+        })
+    }
+
+    fn runs(&self) -> impl Iterator<Item = (&Action, &Run)> {
+        self.steps.iter().filter_map(|(id, run)| Some((&self.made.plan.step(*id)?.action, run)))
     }
 
     fn deadline_passed(&self, step: StepId, now: Timestamp) -> bool {

@@ -5,9 +5,9 @@ use stanch_commands::action::{Action, ComputeAction};
 use stanch_commands::allow_ssh;
 use stanch_commands::check;
 use stanch_commands::facts::{ComputeFacts, Facts, NeighbourFacts, ReadySnapshot};
-use stanch_commands::target::InstanceRef;
 use stanch_commands::parse::parse;
 use stanch_commands::plan::{Draft, Edge, Form};
+use stanch_commands::target::InstanceRef;
 
 use crate::plans::{SUSPECT, facts, plan, text};
 
@@ -104,7 +104,7 @@ fn neighbour(facts: &Facts, name: &str, id: u64) -> NeighbourFacts {
 }
 
 /// The sandbox's node with a bastion and a web server beside it.
-fn beside_bastion() -> Facts {
+pub(crate) fn beside_bastion() -> Facts {
     let mut facts = facts();
     let neighbours = [neighbour(&facts, "bastion", 90), NeighbourFacts { status: "TERMINATED".into(), ..neighbour(&facts, "web-1", 91) }];
     compute(&mut facts).ssh.neighbours = neighbours.to_vec();
@@ -112,7 +112,7 @@ fn beside_bastion() -> Facts {
 }
 
 /// What `allow-ssh` leaves, as facts.
-fn opened(form: Form) -> Facts {
+pub(crate) fn opened(form: Form) -> Facts {
     let mut facts = beside_bastion();
     let compute = compute(&mut facts);
     let way = allow_ssh::way(form, &compute.instance, &compute.interfaces.first().unwrap().network);

@@ -12,6 +12,7 @@ mod guide;
 mod guide_compute;
 mod kubernetes_adapter;
 mod kubernetes_emulator;
+mod permission;
 mod plans;
 mod scenarios;
 mod slack_adapter;

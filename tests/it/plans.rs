@@ -54,7 +54,14 @@ fn compute() -> ComputeFacts {
         name: name.parse().unwrap(),
         id: id.into(),
     };
-    let attached = |device: &str, disk, boot| DiskFacts { device: device.into(), disk, boot, auto_delete: boot, recent_snapshot: None, ready_snapshot: None };
+    let attached = |device: &str, disk, boot| DiskFacts {
+        device: device.into(),
+        disk,
+        boot,
+        auto_delete: boot,
+        recent_snapshot: None,
+        ready_snapshot: None,
+    };
     ComputeFacts {
         instance,
         status: "RUNNING".into(),
@@ -149,6 +156,8 @@ fn context(line: &str, form: Form) -> (Does, Context) {
         limits: Limits::default(),
         protected_namespaces: BTreeSet::new(),
         isolated_instances: BTreeSet::new(),
+        tagged_instances: BTreeSet::new(),
+        earlier: None,
         isolated_nodes: BTreeSet::new(),
         now: Timestamp::UNIX_EPOCH,
     };

@@ -27,6 +27,7 @@ pub fn licensed(action: impl Into<Action>, run: &str) -> Licence {
         suspects: vec![],
         form: Form::Strict,
         isolates: false,
+        releases: false,
         consequences: Consequences::default(),
         steps: steps.finish(),
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use google_cloud_auth::credentials::{Credentials, anonymous};
 use google_cloud_compute_v1::client::{
-    Addresses, Disks, Firewalls, GlobalOperations, InstanceGroupManagers, Instances, Networks, Projects, RegionDisks, RegionInstanceGroupManagers,
-    RegionOperations, Snapshots, ZoneOperations,
+    Addresses, Disks, Firewalls, GlobalOperations, InstanceGroupManagers, Instances, Networks, Projects, RegionDisks,
+    RegionInstanceGroupManagers, RegionOperations, Snapshots, ZoneOperations,
 };
 use google_cloud_gax::retry_policy::NeverRetry;
 

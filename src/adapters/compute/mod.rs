@@ -13,6 +13,7 @@ mod on_network;
 mod on_ssh;
 mod problem;
 mod read;
+mod role;
 mod rule;
 mod session;
 mod steps;
@@ -20,3 +21,4 @@ mod survey;
 mod write;
 
 pub use client::{Compute, ComputeBuildError, ComputeOptions};
+pub use role::role;

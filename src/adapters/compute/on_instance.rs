@@ -20,14 +20,14 @@ impl Session<'_> {
         })
     }
 
-    pub async fn no_protection(&self, instance: &InstanceRef) -> Result<Found, Problem> {
+    pub async fn deletion_allowed(&self, instance: &InstanceRef) -> Result<Found, Problem> {
         Ok(match self.bound(instance).await?.deletion_protection {
             Some(true) => Found::not("deletion protection is on"),
-            Some(false) | None => Found::in_place(format!("instance {} can be deleted", instance.name)),
+            Some(false) | None => Found::in_place(format!("instance {} may be deleted", instance.name)),
         })
     }
 
-    pub async fn set_protection(&self, instance: &InstanceRef, on: bool) -> Result<(), Problem> {
+    pub async fn protect(&self, instance: &InstanceRef, on: bool) -> Result<(), Problem> {
         let path = links::instance(instance);
         let write =
             Write { method: "compute.instances.setDeletionProtection", resource: &path, body: &json!({ "deletionProtection": on }) };

@@ -130,13 +130,13 @@ impl Session<'_> {
             }
             ComputeAction::UntagIntermediate { intermediate, tag } => self.untagged(intermediate, tag).await,
             ComputeAction::VerifySsh(access) => self.ssh(access).await,
-            ComputeAction::VerifySnapshots { snapshots } => self.all_ready(snapshots).await,
-            ComputeAction::DeleteInstance { instance, group, .. } => self.deletion(instance, group.as_ref()).await,
             ComputeAction::UntagInstance { instance, tag } => self.untagged(instance, tag).await,
             ComputeAction::RemoveFirewallRule { rule, .. } => self.no_rule(rule).await,
             ComputeAction::RestoreExternalIp { instance, access } => self.restored_access(instance, access).await,
-            ComputeAction::AllowDeletion(instance) => self.no_protection(instance).await,
             ComputeAction::ReleaseBootDisk { instance, device } => self.released_disk(instance, device).await,
+            ComputeAction::VerifySnapshots { snapshots } => self.all_ready(snapshots).await,
+            ComputeAction::AllowDeletion(instance) => self.deletion_allowed(instance).await,
+            ComputeAction::DeleteInstance { instance, group, .. } => self.deletion(instance, group.as_ref()).await,
             ComputeAction::VerifyIsolation { instance, tag, rules, group } => self.isolation(instance, tag, rules, group.as_ref()).await,
         }
     }
@@ -156,8 +156,8 @@ impl Session<'_> {
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,
             ComputeAction::DeleteInstance { instance, group, .. } => self.delete(instance, group.as_ref()).await,
-            ComputeAction::ProtectFromDeletion(instance) => self.set_protection(instance, true).await,
-            ComputeAction::AllowDeletion(instance) => self.set_protection(instance, false).await,
+            ComputeAction::ProtectFromDeletion(instance) => self.protect(instance, true).await,
+            ComputeAction::AllowDeletion(instance) => self.protect(instance, false).await,
             ComputeAction::KeepBootDisk { instance, device } => self.set_auto_delete(instance, device, false).await,
             ComputeAction::ReleaseBootDisk { instance, device } => self.set_auto_delete(instance, device, true).await,
             ComputeAction::EnsureFirewallRule(rule) => self.insert_rule(rule).await,

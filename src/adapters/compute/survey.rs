@@ -219,7 +219,8 @@ fn neighbour(found: &Instance, networks: &BTreeSet<NetworkRef>) -> Result<Option
     if shared.is_empty() {
         return Ok(None);
     }
-    let instance = reference(found).ok_or_else(|| Problem::Unreachable(format!("Compute listed an instance as `{:?}`", found.self_link)))?;
+    let instance =
+        reference(found).ok_or_else(|| Problem::Unreachable(format!("Compute listed an instance as `{:?}`", found.self_link)))?;
     let external = found.network_interfaces.iter().flat_map(addresses).find(|config| !config.ipv6 && !config.address.is_empty());
     Ok(Some(NeighbourFacts {
         instance,

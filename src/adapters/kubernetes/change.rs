@@ -2,13 +2,11 @@
 //! answer or a restart makes us look.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use stanch_commands::action::KubernetesAction;
 use stanch_commands::prior::{PodPrior, Toleration};
 use stanch_commands::target::{NodeRef, PodRef, Uid};
-use tokio::time::sleep;
 
 use super::evidence::tolerations;
 use super::selectors::map;
@@ -24,7 +22,7 @@ const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers"
 /// The labels that a suspect had, as JSON.
 const ORIGINAL_LABELS: &str = "stanch.dev/original-labels";
 /// Selects exactly one suspect.
-const QUARANTINE: &str = "stanch.dev/quarantine";
+pub(super) const QUARANTINE: &str = "stanch.dev/quarantine";
 /// Taints of a node that does not answer.
 const UNREACHABLE: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
@@ -78,6 +76,7 @@ impl<'a> Change<'a> {
             | KubernetesAction::CollectEvidence { .. }
             | KubernetesAction::DenyPodTraffic(_)
             | KubernetesAction::AllowPodTraffic(_)
+            | KubernetesAction::DeletePod { .. }
             | KubernetesAction::Drain(_)
             | KubernetesAction::VerifyNode { .. } => None,
         }
@@ -248,7 +247,7 @@ async fn existing_policy(session: &mut Session, pod: &PodRef) -> Result<Option<(
 }
 
 /// Whether a policy of our name is ours to the letter.
-fn judged(found: &Value, pod: &PodRef) -> Result<(), Box<Outcome>> {
+pub(super) fn judged(found: &Value, pod: &PodRef) -> Result<(), Box<Outcome>> {
     let name = policy_name(pod);
     let (wanted, spec) = (policy_spec(pod), found.get("spec").cloned().unwrap_or_default());
     match spec == wanted {
@@ -261,82 +260,15 @@ fn judged(found: &Value, pod: &PodRef) -> Result<(), Box<Outcome>> {
     }
 }
 
-/// How often it is looked whether the suspect is gone: a kubelet that has its network back needs some seconds, and the grace period.
-const LOOKS_FOR_THE_END: u32 = 60;
-/// Between two looks.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
-
-/// Deletes that policy, once nothing carries the label that it selects.
-pub(super) async fn allow_traffic(session: &mut Session, pod: &PodRef) -> Outcome {
-    for _ in 0..LOOKS_FOR_THE_END {
-        match needs_policy(session, pod).await {
-            Ok(false) => return delete_policy(session, pod).await,
-            Ok(true) => sleep(BETWEEN_LOOKS).await,
-            Err(fault) => return fault.into_outcome(),
-        }
-    }
-    Outcome::Failed(Failure {
-        kind: FailureKind::Deadline,
-        message: format!("pod {pod} is still there, so its NetworkPolicy {} stays", policy_name(pod)),
-        hint: Some("look at the pod and its node, then ask for the release again".into()),
-    })
-}
-
-/// Looks whether that policy is gone.
-pub(super) async fn observe_allowed_traffic(session: &mut Session, pod: &PodRef) -> Observation {
-    match session.get(&format!("{}/{}", policies_path(pod), policy_name(pod))).await {
-        Ok(_) => Observation::NotInPlace,
-        Err(Fault::NotFound) => Observation::InPlace(lifted(pod, false)),
-        Err(fault) => observation(fault.into_outcome()),
-    }
-}
-
-/// Whether the suspect is there and carries the label.
-async fn needs_policy(session: &mut Session, pod: &PodRef) -> Result<bool, Fault> {
-    match session.get(&pod_path(pod)).await {
-        Ok(found) => {
-            Ok(word(&found, "/metadata/uid") == pod.uid.as_str() && map(found.pointer("/metadata/labels")).contains_key(QUARANTINE))
-        }
-        Err(Fault::NotFound) => Ok(false),
-        Err(fault) => Err(fault),
-    }
-}
-
-async fn delete_policy(session: &mut Session, pod: &PodRef) -> Outcome {
-    let path = format!("{}/{}", policies_path(pod), policy_name(pod));
-    let found = match session.get(&path).await {
-        Ok(found) => found,
-        Err(Fault::NotFound) => return Outcome::Succeeded(lifted(pod, true)),
-        Err(fault) => return fault.into_outcome(),
-    };
-    if let Err(outcome) = judged(&found, pod) {
-        return *outcome;
-    }
-    let options = json!({ "preconditions": { "uid": word(&found, "/metadata/uid") } });
-    match session.delete(&path, &options).await {
-        Ok(_) | Err(Fault::NotFound) => {}
-        Err(fault) => return fault.into_outcome(),
-    }
-    match session.get(&path).await {
-        Err(Fault::NotFound) => Outcome::Succeeded(lifted(pod, false)),
-        Ok(_) => undone(&format!("NetworkPolicy {}", policy_name(pod))),
-        Err(fault) => fault.after_write(),
-    }
-}
-
-fn lifted(pod: &PodRef, already_so: bool) -> Receipt {
-    Receipt { already_so, summary: format!("NetworkPolicy {} is gone", policy_name(pod)), ..Receipt::default() }
-}
-
 fn policy_spec(pod: &PodRef) -> Value {
     json!({ "podSelector": { "matchLabels": { QUARANTINE: pod.uid.as_str() } }, "policyTypes": ["Ingress", "Egress"] })
 }
 
-fn policy_name(pod: &PodRef) -> String {
+pub(super) fn policy_name(pod: &PodRef) -> String {
     format!("stanch-quarantine-{}", pod.uid.as_str().to_ascii_lowercase())
 }
 
-fn policies_path(pod: &PodRef) -> String {
+pub(super) fn policies_path(pod: &PodRef) -> String {
     format!("/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies", pod.namespace)
 }
 
@@ -380,7 +312,7 @@ fn stale(message: String) -> Outcome {
     Outcome::Failed(Failure { kind: FailureKind::Stale, message, hint: Some("ask again, to plan on what is there now".into()) })
 }
 
-fn undone(what: &str) -> Outcome {
+pub(super) fn undone(what: &str) -> Outcome {
     let message = format!("{what} was written, but reads back differently: something changes it back");
     Outcome::Failed(Failure { kind: FailureKind::Refused, message, hint: Some("look for a controller or GitOps tool that owns it".into()) })
 }

@@ -6,6 +6,8 @@
 mod change;
 mod drain;
 mod evidence;
+mod rbac;
+mod removal;
 mod selectors;
 mod survey;
 mod verify;
@@ -20,6 +22,8 @@ use kube::{Client, Config};
 use stanch_commands::action::KubernetesAction;
 use stanch_commands::facts::KubernetesFacts;
 use stanch_commands::target::TargetName;
+
+pub use self::rbac::rbac;
 
 use self::change::Change;
 use self::wire::Session;
@@ -116,7 +120,8 @@ impl KubernetesCluster {
             KubernetesAction::CapturePriorState { node, suspects } => evidence::capture(session, node, suspects).await,
             KubernetesAction::CollectEvidence { node, suspects } => return evidence::collect(session, node, suspects).await,
             KubernetesAction::DenyPodTraffic(pod) => change::deny_traffic(session, pod).await,
-            KubernetesAction::AllowPodTraffic(pod) => change::allow_traffic(session, pod).await,
+            KubernetesAction::DeletePod { pod, grace_s, .. } => removal::delete_pod(session, pod, *grace_s).await,
+            KubernetesAction::AllowPodTraffic(pod) => removal::allow_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::drain(session, drain).await,
             KubernetesAction::VerifyNode { node, suspects } => verify::verify(session, node, suspects).await,
             KubernetesAction::Cordon(_)
@@ -159,7 +164,8 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
                 Observation::NotInPlace
             }
             KubernetesAction::DenyPodTraffic(pod) => change::observe_denied_traffic(session, pod).await,
-            KubernetesAction::AllowPodTraffic(pod) => change::observe_allowed_traffic(session, pod).await,
+            KubernetesAction::DeletePod { pod, .. } => removal::observe_deleted_pod(session, pod).await,
+            KubernetesAction::AllowPodTraffic(pod) => removal::observe_allowed_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::observe(session, drain).await,
             KubernetesAction::Cordon(_)
             | KubernetesAction::Uncordon(_)

@@ -123,6 +123,7 @@ impl Api {
     }
 
     fn perform(&self, state: &mut State, request: &Request<'_>) -> Result<Value, Failure> {
+        state.grants.check(request)?;
         let mut answer = match state.replayed(request)? {
             Some(operation) => operation,
             None => routes::perform(state, request)?,

@@ -50,6 +50,12 @@ impl Failure {
         Self { status: StatusCode::PRECONDITION_FAILED, reason: "conditionNotMet", message: message.to_owned() }
     }
 
+    /// A permission that is not granted.
+    pub fn permission(permission: &str, subject: &str) -> Self {
+        let message = format!("Required '{permission}' permission for '{subject}'");
+        Self { status: StatusCode::FORBIDDEN, reason: "forbidden", message }
+    }
+
     /// A route that the emulator does not have, whether or not Google has it.
     pub fn unknown_route(method: &str, path: &str) -> Self {
         let message = format!("The Compute emulator has no method for {method} {path}");

@@ -8,7 +8,7 @@
 //! when an operation is done ([`operations`]), not when it is accepted. The same requests lead to the same names and ids.
 //!
 //! # Caveats
-//! Everything is allowed: authentication and IAM are not emulated ([`Wire::inject`] answers 403 where a test wants it). Filters know
+//! Authentication is not emulated, and IAM only as [`ComputeEmulator::grant_only`] says: everybody has the same permissions in every project. Filters know
 //! comparisons joined by AND. Error texts that were not recorded are close to Google's, not equal; status and reason are what counts.
 
 mod admin;
@@ -19,6 +19,7 @@ mod failure;
 mod links;
 mod listing;
 mod operations;
+mod permissions;
 mod routes;
 mod seed;
 mod state;

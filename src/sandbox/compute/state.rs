@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::failure::Failure;
 use super::links;
 use super::operations::{Operation, OperationFailure, Replay};
+use super::permissions::Grants;
 
 /// Everything that the emulator knows. Resources are kept as the JSON of the API, by path (`projects/P/zones/Z/instances/N`), with the links
 /// and fingerprints of [`links`]. What only the emulator knows about a resource is kept beside it.
@@ -31,6 +32,8 @@ pub struct State {
     pub replays: BTreeMap<(String, String), Replay>,
     /// How fast and how well things go.
     pub behaviour: Behaviour,
+    /// What IAM grants.
+    pub grants: Grants,
     /// Every call, batched ones one by one.
     pub calls: Vec<Call>,
     /// Mutations that were accepted while another operation on the same resource was not done, as `VERB PATH`.

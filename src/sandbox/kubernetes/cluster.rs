@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::authorisation::Grants;
 use super::controllers;
 use super::store::Store;
 
@@ -30,6 +31,8 @@ pub struct State {
     pub static_pods: Vec<Value>,
     /// How many eviction requests priority and fairness still refuses, and the `Retry-After` seconds that it asks for.
     pub refused_evictions: (usize, u64),
+    /// Who may do what.
+    pub grants: Grants,
     /// Pods started so far, from which addresses are made.
     pub pods_started: u32,
     elapsed: SignedDuration,

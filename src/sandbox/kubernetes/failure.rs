@@ -109,7 +109,10 @@ impl Failure {
 
     /// The request is understood and not allowed.
     pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
-        let message = format!("{} \"{name}\" is forbidden: {why}", resource.qualified());
+        let message = match name {
+            "" => format!("{} is forbidden: {why}", resource.qualified()),
+            name => format!("{} \"{name}\" is forbidden: {why}", resource.qualified()),
+        };
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message, resource.details(resource.plural, name))
     }
 

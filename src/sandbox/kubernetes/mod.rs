@@ -9,9 +9,10 @@
 //!
 //! # Caveats
 //! Bodies are JSON: protobuf, which `kubectl auth can-i` and a few generators of `kubectl create` send, is refused with 415.
-//! Not emulated: authentication and authorisation (everything is allowed), field ownership and server-side apply, admission webhooks,
+//! Not emulated: authentication (authorisation only as [`KubernetesEmulator::grant_only`] says), field ownership and server-side apply, admission webhooks,
 //! `exec`, `attach` and port forwarding, following logs, Jobs that run, and autoscaling.
 
+mod authorisation;
 mod cluster;
 mod columns;
 mod controllers;

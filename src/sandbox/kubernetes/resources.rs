@@ -125,6 +125,10 @@ resources! {
         ],
         ..resource::<core::Pod>(CORE, "pods", "pod", "Pod")
     };
+    REPLICATION_CONTROLLERS = Resource {
+        short: &["rc"], categories: &["all"], generations: true, subresources: &[status("", "v1", "ReplicationController")],
+        ..resource::<core::ReplicationController>(CORE, "replicationcontrollers", "replicationcontroller", "ReplicationController")
+    };
     SECRETS = resource::<core::Secret>(CORE, "secrets", "secret", "Secret");
     SERVICE_ACCOUNTS = Resource {
         short: &["sa"], ..resource::<core::ServiceAccount>(CORE, "serviceaccounts", "serviceaccount", "ServiceAccount")

@@ -214,7 +214,15 @@ mod tests {
                     expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
         assert_eq!(scenario, Ok(17));
-        for wrong in ["rosa types x", "expect nothing", "happens: rain", "Rosa reacts x", "x minutes pass", "expect rosa hears: x", "expect compute a: b"] {
+        for wrong in [
+            "rosa types x",
+            "expect nothing",
+            "happens: rain",
+            "Rosa reacts x",
+            "x minutes pass",
+            "expect rosa hears: x",
+            "expect compute a: b",
+        ] {
             assert_eq!(Scenario::parse(wrong), Err(ScriptError { line: 1, text: wrong.to_owned() }));
         }
     }

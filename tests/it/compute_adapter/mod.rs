@@ -10,7 +10,7 @@
 
 mod deletion;
 mod faults;
-mod ssh;
+pub mod ssh;
 mod steps;
 mod survey;
 
@@ -29,19 +29,19 @@ use stanch_commands::target::{ComputeName, GroupRef, InstanceRef, NetworkRef, Pl
 
 use crate::support::licensed;
 
-const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
+pub const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
 const GROUP: &str = "gke-sandbox-public-1a2b3c4d-grp";
 const ID: u64 = 6_120_613_059_854_544_701;
-const TAG: &str = "quarantine-inc-1";
+pub const TAG: &str = "quarantine-inc-1";
 
 /// An emulator, and the adapter that calls it.
-struct Bench {
-    emulator: ComputeEmulator,
-    compute: Compute,
+pub struct Bench {
+    pub emulator: ComputeEmulator,
+    pub compute: Compute,
 }
 
 impl Bench {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(&World::compromised()).await
     }
 
@@ -54,7 +54,7 @@ impl Bench {
         Self { emulator, compute }
     }
 
-    async fn perform(&self, action: &ComputeAction) -> Performed {
+    pub async fn perform(&self, action: &ComputeAction) -> Performed {
         self.perform_as(action, "1").await
     }
 
@@ -84,12 +84,12 @@ impl Bench {
         self.emulator.mutating_calls().len()
     }
 
-    async fn survey(&self, id: Option<u64>) -> Result<Result<ComputeFacts, NoInstance>, SurveyError> {
+    pub async fn survey(&self, id: Option<u64>) -> Result<Result<ComputeFacts, NoInstance>, SurveyError> {
         let provider_id = format!("gce://sandbox-project/us-central1-a/{NODE}");
         self.compute.survey(&InstanceQuery { provider_id, expected_id: id.map(|id| id.to_string()) }).await
     }
 
-    async fn facts(&self) -> ComputeFacts {
+    pub async fn facts(&self) -> ComputeFacts {
         self.survey(Some(ID)).await.unwrap().unwrap()
     }
 
@@ -113,7 +113,7 @@ fn failed(performed: Performed) -> (FailureKind, String) {
     }
 }
 
-fn instance() -> InstanceRef {
+pub fn instance() -> InstanceRef {
     InstanceRef {
         project: "sandbox-project".parse().unwrap(),
         zone: "us-central1-a".parse().unwrap(),
@@ -122,7 +122,7 @@ fn instance() -> InstanceRef {
     }
 }
 
-fn group() -> GroupRef {
+pub fn group() -> GroupRef {
     GroupRef {
         project: "sandbox-project".parse().unwrap(),
         place: Place::Zone("us-central1-a".parse().unwrap()),
@@ -130,7 +130,7 @@ fn group() -> GroupRef {
     }
 }
 
-fn name(text: &str) -> ComputeName {
+pub fn name(text: &str) -> ComputeName {
     text.parse().unwrap()
 }
 
@@ -154,14 +154,14 @@ fn rule_on(project: &str, network: &str, direction: Direction) -> FirewallRule {
     }
 }
 
-fn rules() -> Vec<FirewallRule> {
+pub fn rules() -> Vec<FirewallRule> {
     [Direction::Egress, Direction::Ingress].map(|direction| rule_on("sandbox-project", "prod-vpc", direction)).to_vec()
 }
 
-fn tag(rules: Vec<FirewallRule>) -> ComputeAction {
+pub fn tag(rules: Vec<FirewallRule>) -> ComputeAction {
     ComputeAction::TagInstance { instance: instance(), tag: name(TAG), rules }
 }
 
-fn labels() -> BTreeMap<String, String> {
+pub fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("stanch-request".into(), "r-test01".into())])
 }

@@ -50,6 +50,15 @@ fn steps() -> Vec<ComputeAction> {
     ]
 }
 
+/// One of each variant, in an order in which they can be taken.
+pub fn every_action() -> Vec<ComputeAction> {
+    let mut actions = steps();
+    actions.push(verify());
+    actions.push(ComputeAction::UntagIntermediate { intermediate: bastion(), tag: door().source });
+    actions.push(ComputeAction::RemoveSshKey { instance: instance(), line: line() });
+    actions
+}
+
 fn line() -> String {
     key().line(&"r-k3f9qz".parse().unwrap())
 }

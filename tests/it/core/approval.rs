@@ -51,6 +51,7 @@ fn plan(node: &str) -> Plan {
         suspects: vec![],
         form: Form::Strict,
         isolates: false,
+        releases: false,
         consequences: Consequences::default(),
         steps: steps.finish(),
     };

@@ -25,7 +25,7 @@ async fn the_contract_holds_on_a_real_control_plane() {
 }
 
 /// The Kubernetes side of a quarantine, step by step, each once and once more.
-async fn contract(client: Client, node_name: &str) {
+pub async fn contract(client: Client, node_name: &str) {
     let suspect_name = name_of_suspect(&client, node_name).await;
     let subject = Subject::of(client.clone(), &format!("pod shop/{suspect_name}")).await;
     surveys(&subject, node_name);

@@ -3,7 +3,7 @@
 #![cfg(feature = "sandbox")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "test code fails by panicking")]
 
-mod contract;
+pub mod contract;
 mod traps;
 
 use std::collections::BTreeSet;

@@ -18,6 +18,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::authorisation::Attempt;
 use super::cluster::Cluster;
 use super::discovery;
 use super::failure::Failure;
@@ -101,6 +102,7 @@ fn known(call: &Call, answer: Response<Body>) -> Answer {
 }
 
 fn resource(api: &Api, call: &Call, target: Target<'_>) -> Answer {
+    authorise(api, call, &target)?;
     let deletes = call.parts.method == Method::DELETE;
     let reads = call.parts.method == Method::GET;
     let known = match (reads, target.name, target.subresource) {
@@ -129,6 +131,19 @@ fn resource(api: &Api, call: &Call, target: Target<'_>) -> Answer {
         (_, Some(name)) => write::patch(api, call, &target, name, &query),
         (_, None) => write::create(api, call, &target, &query),
     }
+}
+
+/// Before anything else is looked at, as the API server does.
+fn authorise(api: &Api, call: &Call, target: &Target<'_>) -> Result<(), Failure> {
+    let watches = call.parts.uri.query().is_some_and(|query| query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")));
+    let attempt = Attempt {
+        resource: target.resource,
+        subresource: target.subresource.map(|sub| sub.name),
+        verb: target.verb(&call.parts.method, watches),
+        namespace: target.namespace,
+        name: target.name.unwrap_or_default(),
+    };
+    api.cluster.read(|state| state.grants.check(&attempt))
 }
 
 fn json(status: StatusCode, body: &Value) -> Response<Body> {

@@ -110,14 +110,11 @@ impl<'a> Target<'a> {
         self.namespace.unwrap_or_default()
     }
 
-    /// Checks that the method exists here.
-    ///
-    /// # Errors
-    /// 405.
-    pub fn allow(&self, method: &Method, query: &Query) -> Result<(), Failure> {
-        let verb = match (method, self.name) {
+    /// What the method means here; empty if it means nothing.
+    pub fn verb(&self, method: &Method, watches: bool) -> &'static str {
+        match (method, self.name) {
             (&Method::GET, Some(_)) => "get",
-            (&Method::GET, None) if query.flag("watch") => "watch",
+            (&Method::GET, None) if watches => "watch",
             (&Method::GET, None) => "list",
             (&Method::POST, None) => "create",
             (&Method::POST, Some(_)) if self.subresource.is_some() => "create",
@@ -125,8 +122,16 @@ impl<'a> Target<'a> {
             (&Method::PATCH, Some(_)) => "patch",
             (&Method::DELETE, Some(_)) => "delete",
             (&Method::DELETE, None) => "deletecollection",
-            _ => return Err(Failure::method_not_allowed()),
-        };
+            _ => "",
+        }
+    }
+
+    /// Checks that the method exists here.
+    ///
+    /// # Errors
+    /// 405.
+    pub fn allow(&self, method: &Method, query: &Query) -> Result<(), Failure> {
+        let verb = self.verb(method, query.flag("watch"));
         let verbs = self.subresource.map_or(self.resource.verbs, |sub| sub.verbs);
         let writes_all_namespaces = self.resource.namespaced && self.namespace.is_none() && !matches!(verb, "list" | "watch");
         if writes_all_namespaces || !verbs.contains(&verb) { Err(Failure::method_not_allowed()) } else { Ok(()) }

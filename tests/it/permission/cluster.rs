@@ -1,0 +1,171 @@
+//! The Kubernetes side: exactly the stated rights, and none of them in vain.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join_all;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use kube::api::{Api, PostParams};
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use stanch::adapters::kubernetes::KubernetesCluster;
+use stanch::core::step::{Outcome, Receipt};
+use stanch::ports::{Actuator as _, Surveyor as _};
+use stanch::sandbox::kubernetes::KubernetesEmulator;
+use stanch_commands::action::{Drain, KubernetesAction};
+use stanch_commands::facts::KubernetesFacts;
+use stanch_commands::permission::{ClusterRight, Entry, KUBERNETES, SURVEYS};
+use stanch_commands::target::{PodRef, TargetName};
+
+use crate::kubernetes_adapter::emulator;
+use crate::support::licensed;
+
+/// With and without a namespace, of every kind of owner, and the node.
+const TARGETS: &[&str] = &[
+    "pod shop/cart-7d4b9c6f5-x2x9q",
+    "pod cart-7d4b9c6f5-x2x9q",
+    "pod shop/orders-0",
+    "pod kube-system/fluentbit-gke-4hd8s",
+    "pod shop/nightly-1-a",
+    "pod shop/legacy-a",
+    "node gke-sandbox-public-1a2b3c4d-x7k2",
+];
+
+const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
+
+/// The world, with pods of owners that it does not have.
+async fn started() -> (KubernetesEmulator, KubernetesCluster) {
+    let (emulator, client) = emulator().await;
+    let template = json!({ "metadata": { "labels": { "app": "x" } }, "spec": containers() });
+    let job_template = json!({ "spec": { "template": template } });
+    let nightly: CronJob = created(&client, "nightly", None::<&Job>, json!({ "schedule": "0 0 * * *", "jobTemplate": job_template })).await;
+    let job = json!({ "template": template, "selector": { "matchLabels": { "app": "x" } } });
+    let job: Job = created(&client, "nightly-1", Some(&nightly), job).await;
+    let _: Pod = created(&client, "nightly-1-a", Some(&job), on_node()).await;
+    let legacy = json!({ "replicas": 1, "selector": { "app": "legacy" }, "template": template });
+    let legacy: ReplicationController = created(&client, "legacy", None::<&Job>, legacy).await;
+    let _: Pod = created(&client, "legacy-a", Some(&legacy), on_node()).await;
+    (emulator, KubernetesCluster::new(client))
+}
+
+fn containers() -> Value {
+    json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": "registry.example/app:1" }] })
+}
+
+fn on_node() -> Value {
+    let mut spec = containers();
+    spec.as_object_mut().unwrap().insert("nodeName".into(), json!(NODE));
+    spec
+}
+
+async fn created<K, O>(client: &Client, name: &str, owner: Option<&O>, spec: Value) -> K
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+    O: Resource<DynamicType = ()>,
+{
+    let owners: Vec<_> = owner.and_then(|owner| owner.controller_owner_ref(&())).into_iter().collect();
+    let object = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+        "metadata": { "name": name, "labels": { "app": name }, "ownerReferences": owners }, "spec": spec,
+    });
+    let api: Api<K> = Api::namespaced(client.clone(), "shop");
+    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+}
+
+async fn survey(cluster: &KubernetesCluster, text: &str) -> Result<KubernetesFacts, String> {
+    let target: TargetName = stanch_commands::parse::parse(&format!("locate {text}")).unwrap().arguments.target.unwrap();
+    cluster.survey(&target).await.map_err(|error| error.to_string())
+}
+
+/// One of each variant, in an order in which a fresh cluster takes them. A variant that is missing here fails the test below.
+fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>) -> Vec<KubernetesAction> {
+    let (node, suspect) = (facts.node.node.clone(), facts.suspect.clone().unwrap().pod);
+    let label = BTreeMap::from([("stanch.dev/quarantine".to_owned(), suspect.uid.to_string())]);
+    let drain = Drain {
+        node: node.clone(),
+        spare: [suspect.uid.clone()].into(),
+        protected_namespaces: BTreeSet::new(),
+        expected: vec![],
+        at_most: 100,
+        deadline_s: 20,
+    };
+    vec![
+        KubernetesAction::CapturePriorState { node: node.clone(), suspects: suspects.clone() },
+        KubernetesAction::CollectEvidence { node: node.clone(), suspects },
+        KubernetesAction::Cordon(node.clone()),
+        KubernetesAction::DisableScaleDown(node.clone()),
+        KubernetesAction::ExcludeFromLoadBalancers(node.clone()),
+        KubernetesAction::KeepWhileUnreachable(suspect.clone()),
+        KubernetesAction::DenyPodTraffic(suspect.clone()),
+        KubernetesAction::LabelPod { pod: suspect.clone(), set: label.clone(), remove: BTreeSet::new() },
+        KubernetesAction::VerifyNode { node: node.clone(), suspects: vec![(suspect, label)] },
+        KubernetesAction::Drain(drain),
+        KubernetesAction::Uncordon(node),
+    ]
+}
+
+/// Does what the line is about, with these rights alone. Everything that comes before it is done with every right.
+async fn tried(entry: &Entry, rights: &BTreeSet<ClusterRight>) -> Result<(), String> {
+    let (emulator, cluster) = started().await;
+    let granted = || rights.iter().map(|right| (right.group, right.resource, right.verb));
+    if SURVEYS.iter().any(|survey| survey.what == entry.what) {
+        emulator.grant_only(granted());
+        for target in TARGETS {
+            survey(&cluster, target).await.map_err(|error| format!("{target}: {error}"))?;
+        }
+        return Ok(());
+    }
+    let facts = survey(&cluster, TARGETS.first().unwrap()).await.unwrap();
+    let suspects = facts.pods.iter().filter(|pod| TARGETS.iter().any(|target| target.ends_with(&pod.pod.to_string())));
+    // Of a ReplicationController no more than its name is evidence.
+    let suspects = suspects.filter(|pod| pod.pod.name.as_str() != "legacy-a").map(|pod| pod.pod.clone()).collect();
+    for action in every_action(&facts, suspects) {
+        let this = action.variant() == entry.what;
+        if this {
+            emulator.grant_only(granted());
+        }
+        match (this, cluster.perform(&action, &licensed(action.clone(), "one")).await.outcome) {
+            (true, Outcome::Succeeded(Receipt { details, .. })) if entry.what == "CollectEvidence" && !details.is_empty() => {
+                return Err(details.join("; "));
+            }
+            (true, Outcome::Succeeded(_)) => return Ok(()),
+            (true, outcome) => return Err(format!("{outcome:?}")),
+            (false, Outcome::Succeeded(_)) => {}
+            (false, outcome) => panic!("{action:?}: {outcome:?}"),
+        }
+    }
+    panic!("{} is not tried: add it to `every_action`", entry.what)
+}
+
+#[tokio::test]
+async fn every_line_needs_each_of_its_rights_and_no_other() {
+    let lines: Vec<&Entry> = SURVEYS.iter().filter(|survey| !survey.cluster.is_empty()).chain(KUBERNETES).collect();
+    let checks = lines.iter().map(|entry| async move {
+        let all: BTreeSet<ClusterRight> = entry.cluster.iter().copied().collect();
+        assert_eq!(all.len(), entry.cluster.len(), "{}: a right is stated twice", entry.what);
+        assert_eq!(tried(entry, &all).await, Ok(()), "{} with all that it states", entry.what);
+        let without = |right: ClusterRight| all.iter().copied().filter(move |kept| *kept != right).collect::<BTreeSet<_>>();
+        let needless = join_all(entry.cluster.iter().map(|right| async { tried(entry, &without(*right)).await.is_ok().then_some(*right) }));
+        let needless: Vec<ClusterRight> = needless.await.into_iter().flatten().collect();
+        assert_eq!(needless, [], "{} does without them", entry.what);
+    });
+    join_all(checks).await;
+}
+
+/// The words of the refusal are the API server's: the control plane says the same.
+#[tokio::test]
+async fn a_missing_right_is_named() {
+    let (emulator, client) = emulator().await;
+    emulator.grant_only([]);
+    let error = survey(&KubernetesCluster::new(client), &format!("node {NODE}")).await.unwrap_err();
+    assert_eq!(
+        error,
+        format!(
+            "no right to read nodes: nodes \"{NODE}\" is forbidden: User \"system:serviceaccount:stanch:stanch\" cannot get resource \
+             \"nodes\" in API group \"\" at the cluster scope"
+        )
+    );
+    emulator.stop().await;
+}

@@ -1,0 +1,69 @@
+//! Every command states every action of its plans.
+
+use std::collections::BTreeSet;
+
+use stanch_commands::CATALOGUE;
+use stanch_commands::definition::{Argument, Definition, Does};
+use stanch_commands::facts::Facts;
+use stanch_commands::permission::{Entry, KUBERNETES, SURVEYS, entries};
+use stanch_commands::plan::Form;
+
+use crate::plans::{SUSPECT, facts, plan};
+
+/// The plans that the sandbox's node and variations of it lead to.
+fn planned(definition: &Definition) -> BTreeSet<&'static str> {
+    let takes = |argument| definition.arguments.contains(&argument);
+    let target = if takes(Argument::Node) { format!("node {}", facts().kubernetes.node.node.name) } else { SUSPECT.to_owned() };
+    let key = "key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\" via:bastion";
+    let target = if takes(Argument::Key) { format!("{target} {key}") } else { target };
+    let mut lines = vec![format!("{} {target}", definition.name)];
+    if takes(Argument::IsolateFirst) {
+        lines.push(format!("{} {target} --isolate-first", definition.name));
+    }
+    let variations: [fn(&mut Facts); 4] = [
+        |_| {},
+        |facts| facts.kubernetes.node.unschedulable = true,
+        |facts| *facts = crate::compute_plans::beside_bastion(),
+        |facts| *facts = crate::compute_plans::opened(Form::Strict),
+    ];
+    let mut found = BTreeSet::new();
+    for (line, change) in lines.iter().flat_map(|line| variations.iter().map(move |change| (line, change))) {
+        let mut facts = facts();
+        change(&mut facts);
+        for form in [Form::Strict, Form::Guide] {
+            let plan = plan(line, form, &facts);
+            let steps = plan.iter().flat_map(|plan| plan.steps().map(|(_, step)| step.action.entry().unwrap()));
+            found.extend(steps.map(label));
+        }
+    }
+    found
+}
+
+/// Both sides save a prior state.
+fn label(entry: &Entry) -> &'static str {
+    match entry.what {
+        "CapturePriorState" if entry.project.is_empty() => "CapturePriorState of the cluster",
+        "CapturePriorState" => "CapturePriorState of the project",
+        what => what,
+    }
+}
+
+#[test]
+fn commands_state_the_actions_of_their_plans_and_no_other() {
+    for definition in CATALOGUE.iter().filter(|definition| matches!(definition.does, Does::Mitigate(_))) {
+        let actions = entries().filter(|entry| !SURVEYS.iter().any(|survey| survey.what == entry.what));
+        let stated = actions.filter(|entry| entry.commands.iter().any(|command| command.name == definition.name));
+        let stated: BTreeSet<&str> = stated.map(label).collect();
+        assert_eq!(planned(definition), stated, "`{}`: correct its lines in commands/src/permission.rs", definition.name);
+    }
+}
+
+#[test]
+fn what_surveys_is_stated() {
+    for survey in SURVEYS {
+        let stated: BTreeSet<&str> = survey.commands.iter().map(|command| command.name).collect();
+        let surveying = CATALOGUE.iter().filter(|definition| matches!(definition.does, Does::Mitigate(_) | Does::Locate));
+        assert_eq!(stated, surveying.map(|definition| definition.name).collect(), "SURVEYING of commands/src/permission.rs");
+    }
+    assert!(KUBERNETES.iter().all(|entry| !entry.commands.is_empty()));
+}
