@@ -125,9 +125,10 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     AllowDeletion of [delete_node, release] needs [
         "compute.instances.get", "compute.instances.setDeletionProtection", "compute.zoneOperations.get",
     ];
+    // The list, because an instance that some group owns is not deleted by itself.
     DeleteInstance of [delete_node] needs [
-        "compute.instances.get", "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.update", "compute.instances.delete",
-        "compute.zoneOperations.get", "compute.regionOperations.get",
+        "compute.instances.get", "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.list",
+        "compute.instanceGroupManagers.update", "compute.instances.delete", "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
     // Google also asks for `iam.serviceAccounts.actAs` on the instance's own service account, which is granted on that account.
     AddSshKey of [allow_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];

@@ -22,6 +22,14 @@ fn kept() -> Facts {
     facts
 }
 
+/// The same, abandoned and protected.
+pub(crate) fn abandoned_and_kept() -> Facts {
+    let mut abandoned = kept();
+    let instance = compute(&mut abandoned);
+    (instance.group, instance.deletion_protection) = (None, true);
+    abandoned
+}
+
 fn compute(facts: &mut Facts) -> &mut ComputeFacts {
     facts.compute.as_mut().unwrap()
 }
@@ -35,10 +43,7 @@ fn refusal(line: &str, facts: &Facts) -> String {
 fn a_node_is_deleted_through_its_group_or_by_itself() {
     let line = format!("delete-node {SUSPECT}");
     let mut all = text(&plan(&line, Form::Strict, &kept()).unwrap());
-    let mut abandoned = kept();
-    let instance = compute(&mut abandoned);
-    (instance.group, instance.deletion_protection) = (None, true);
-    all.push_str(&text(&plan(&line, Form::Strict, &abandoned).unwrap()));
+    all.push_str(&text(&plan(&line, Form::Strict, &abandoned_and_kept()).unwrap()));
     all.push_str(&text(&plan(&format!("{line} --stop-now reason:\"data is leaving\""), Form::Strict, &facts()).unwrap()));
     insta::assert_snapshot!("delete_node", all);
 }
@@ -66,10 +71,7 @@ fn what_is_not_kept_is_not_deleted() {
 /// Goal: no plan that destroys passes the linter without what it must require, or a waiver.
 #[test]
 fn the_linter_lets_nothing_destroy_early() {
-    let mut protected = kept();
-    compute(&mut protected).group = None;
-    compute(&mut protected).deletion_protection = true;
-    let good = plan(&format!("delete-node {SUSPECT}"), Form::Strict, &protected).unwrap();
+    let good = plan(&format!("delete-node {SUSPECT}"), Form::Strict, &abandoned_and_kept()).unwrap();
     for weaken in [|edge: &Edge| matches!(edge, Edge::After(_)), |edge: &Edge| edge.step().index() < 2] {
         let mut draft: Draft = good.clone().into();
         draft.steps.iter_mut().for_each(|step| step.needs.retain(weaken));

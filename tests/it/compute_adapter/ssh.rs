@@ -54,7 +54,9 @@ fn steps() -> Vec<ComputeAction> {
 pub fn every_action() -> Vec<ComputeAction> {
     let mut actions = steps();
     actions.push(verify());
+    actions.push(ComputeAction::RemoveFirewallRule { rule: door().rule, instance: instance() });
     actions.push(ComputeAction::UntagIntermediate { intermediate: bastion(), tag: door().source });
+    actions.push(ComputeAction::UntagInstance { instance: instance(), tag: door().target });
     actions.push(ComputeAction::RemoveSshKey { instance: instance(), line: line() });
     actions
 }

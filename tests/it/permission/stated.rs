@@ -20,7 +20,11 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     if takes(Argument::IsolateFirst) {
         lines.push(format!("{} {target} --isolate-first", definition.name));
     }
-    let variations: [fn(&mut Facts); 4] = [
+    if takes(Argument::StopNow) {
+        lines.push(format!("{} {target} --stop-now reason:\"why\"", definition.name));
+    }
+    let variations: [fn(&mut Facts); 5] = [
+        |facts| *facts = crate::compute_plans::abandoned_and_kept(),
         |_| {},
         |facts| facts.kubernetes.node.unschedulable = true,
         |facts| *facts = crate::compute_plans::beside_bastion(),
