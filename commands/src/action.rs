@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::firewall_rule::FirewallRule;
 use crate::prior::PodPrior;
-use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, Uid};
+use crate::ssh_key::SshKey;
+use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, RequestId, Uid};
 
 /// One step's action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,6 +194,45 @@ pub enum ComputeAction {
         /// Which one.
         access: AccessConfig,
     },
+    /// Adds a public key to the metadata entry `ssh-keys`, under the fingerprint of the metadata, beside every other key.
+    AddSshKey {
+        /// The instance.
+        instance: InstanceRef,
+        /// The key.
+        key: SshKey,
+        /// The request that the line is marked with.
+        request: RequestId,
+    },
+    /// Removes exactly one line from `ssh-keys`.
+    RemoveSshKey {
+        /// The instance.
+        instance: InstanceRef,
+        /// The line.
+        line: String,
+    },
+    /// Adds a network tag that lets something in: the target of an allow rule.
+    TagForSsh {
+        /// The instance.
+        instance: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+    },
+    /// Adds the tag from which an allow rule admits traffic.
+    TagIntermediate {
+        /// The instance from which the target is reached. It is no target of the plan.
+        intermediate: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+    },
+    /// Removes that tag.
+    UntagIntermediate {
+        /// The instance from which the target was reached.
+        intermediate: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+    },
+    /// Reads back everything that an SSH connection through an intermediate needs.
+    VerifySsh(Box<SshAccess>),
     /// Reads that each of these snapshots is of that disk, by id, and READY: what must be so before the disk is destroyed.
     VerifySnapshots {
         /// Disk and snapshot.
@@ -220,6 +260,23 @@ pub enum ComputeAction {
         /// The group that must not list the instance.
         group: Option<GroupRef>,
     },
+}
+
+/// A way into an isolated instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshAccess {
+    /// The instance.
+    pub instance: InstanceRef,
+    /// Its interface that the intermediate reaches.
+    pub interface: String,
+    /// The key that it admits.
+    pub key: SshKey,
+    /// The rule that lets the intermediate in.
+    pub rule: FirewallRule,
+    /// The instance from which it is reached.
+    pub intermediate: InstanceRef,
+    /// What to type, a line each.
+    pub commands: Vec<String>,
 }
 
 /// An external address of a network interface.
@@ -257,7 +314,9 @@ impl Action {
             Self::Kubernetes(KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. })
             | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::SnapshotDisk { .. }) => ActionClass::Preserve,
             Self::Kubernetes(KubernetesAction::VerifyNode { .. })
-            | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. }) => ActionClass::Verify,
+            | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } | ComputeAction::VerifySsh(_)) => {
+                ActionClass::Verify
+            }
             Self::Kubernetes(
                 KubernetesAction::Cordon(_)
                 | KubernetesAction::Uncordon(_)
@@ -285,6 +344,11 @@ impl Action {
                 | ComputeAction::EnsureFirewallRule(_)
                 | ComputeAction::TagInstance { .. }
                 | ComputeAction::RemoveExternalIp { .. }
+                | ComputeAction::AddSshKey { .. }
+                | ComputeAction::RemoveSshKey { .. }
+                | ComputeAction::TagForSsh { .. }
+                | ComputeAction::TagIntermediate { .. }
+                | ComputeAction::UntagIntermediate { .. }
                 | ComputeAction::DeleteInstance { .. },
             ) => ActionClass::Mutate,
         }
@@ -298,7 +362,10 @@ impl Action {
                 KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. },
             )
             | Self::Compute(
-                ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. },
+                ComputeAction::CapturePriorState { .. }
+                | ComputeAction::VerifyIsolation { .. }
+                | ComputeAction::VerifySnapshots { .. }
+                | ComputeAction::VerifySsh(_),
             ) => Undo::Nothing,
             Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
             Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
@@ -337,6 +404,11 @@ impl Action {
                 | ComputeAction::KeepBootDisk { .. }
                 | ComputeAction::EnsureFirewallRule(_)
                 | ComputeAction::TagInstance { .. }
+                | ComputeAction::AddSshKey { .. }
+                | ComputeAction::RemoveSshKey { .. }
+                | ComputeAction::TagForSsh { .. }
+                | ComputeAction::TagIntermediate { .. }
+                | ComputeAction::UntagIntermediate { .. }
                 | ComputeAction::RemoveExternalIp { .. },
             ) => Undo::Possible,
         }
@@ -424,6 +496,7 @@ impl ComputeAction {
                     instance.name, access.address, access.interface, access.name
                 )
             }
+            Self::AllowDeletion(instance) => format!("switch the deletion protection of instance {} off", instance.name),
             Self::ReleaseBootDisk { instance, .. } => format!("let the boot disk be deleted with instance {} again", instance.name),
             Self::EnsureFirewallRule(rule) => format!("ensure firewall rule {}", rule.summary()),
             Self::TagInstance { instance, tag, .. } => {
@@ -433,11 +506,22 @@ impl ComputeAction {
                 let address = if access.address.is_empty() { "none assigned" } else { &access.address };
                 format!("remove external address {address} ({} {}) from {}", access.interface, access.name, instance.name)
             }
+            Self::AddSshKey { instance, key, .. } => format!("add SSH key {} to the metadata of {}", key.short(), instance.name),
+            Self::RemoveSshKey { instance, line } => {
+                let user = line.split(':').next().unwrap_or_default();
+                let comment = line.split_whitespace().last().unwrap_or_default();
+                format!("remove the SSH key of {user} ({comment}) from the metadata of {}", instance.name)
+            }
+            Self::TagForSsh { instance, tag } => format!("tag instance {} with {tag}", instance.name),
+            Self::TagIntermediate { intermediate, tag } => format!("tag intermediate {} with {tag}", intermediate.name),
+            Self::UntagIntermediate { intermediate, tag } => format!("remove tag {tag} from intermediate {}", intermediate.name),
+            Self::VerifySsh(access) => {
+                format!("read key, tags and rule back: SSH to {} through {}", access.instance.name, access.intermediate.name)
+            }
             Self::VerifySnapshots { snapshots } => {
                 let names: Vec<&str> = snapshots.iter().map(|(_, name)| name.as_str()).collect();
                 format!("read that the snapshots are READY: {}", if names.is_empty() { "none".into() } else { names.join(", ") })
             }
-            Self::AllowDeletion(instance) => format!("switch the deletion protection of instance {} off", instance.name),
             Self::DeleteInstance { instance, group, waiver } => {
                 let how = group.as_ref().map_or_else(String::new, |group| format!(" through group {}", group.name));
                 let waived =

@@ -10,7 +10,8 @@ use crate::facts::Facts;
 use crate::plan::{Draft, Form};
 use crate::prior::Earlier;
 use crate::refusal::Refusal;
-use crate::target::{ClusterName, ComputeId, IncidentRef, NodeName, RequestId, TargetName};
+use crate::ssh_key::SshKey;
+use crate::target::{ClusterName, ComputeId, ComputeName, IncidentRef, NodeName, RequestId, TargetName};
 
 /// A phase of incident response, in order. Policy gives each its approvals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,6 +64,12 @@ pub enum Argument {
     Reason,
     /// `--isolate-first`.
     IsolateFirst,
+    /// `via:INSTANCE`.
+    Via,
+    /// `key:"PUBLIC KEY"`.
+    Key,
+    /// `key:"PUBLIC KEY"`, may be left out.
+    OptionalKey,
     /// `--stop-now`.
     StopNow,
     /// `--false-alarm`.
@@ -86,6 +93,9 @@ impl Argument {
             Self::Incident => "[incident:REF]",
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
+            Self::Via => "[via:INSTANCE]",
+            Self::Key => "key:\"ALGORITHM BASE64 USER\"",
+            Self::OptionalKey => "[key:\"ALGORITHM BASE64 USER\"]",
             Self::StopNow => "[--stop-now]",
             Self::FalseAlarm => "[--false-alarm]",
             Self::DryRun => "[--dry-run]",
@@ -106,6 +116,9 @@ impl Argument {
             Self::Incident => "what you call the incident; the open incident on that node, or the request's id otherwise",
             Self::Reason => "why, for the record",
             Self::IsolateFirst => "cut the network before draining: for active exfiltration; evicted pods may then stay Terminating",
+            Self::Via => "the intermediate VM, from which the node is reached: running, in the same network and project",
+            Self::Key => "the public key to let in, as its .pub file has it; the last word is the user",
+            Self::OptionalKey => "the public key to take back; without it, every key that Stanch added",
             Self::FalseAlarm => "the suspect is innocent: give it its labels back instead of deleting it",
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::DryRun => "show the plan, ask nobody, change nothing",
@@ -130,7 +143,14 @@ pub struct Arguments {
     pub topic: Option<String>,
     /// `--isolate-first`.
     pub isolate_first: bool,
+    /// `via:`.
+    #[serde(default)]
+    pub via: Option<ComputeName>,
+    /// `key:`.
+    #[serde(default)]
+    pub key: Option<SshKey>,
     /// `--stop-now`.
+    #[serde(default)]
     pub stop_now: bool,
     /// `--false-alarm`.
     pub false_alarm: bool,

@@ -103,6 +103,12 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
         None => format!("node {}", facts.kubernetes.node.node.name),
     };
     let mut line = format!("{command} {target} cluster:{} incident:{}", facts.cluster.name, context.incident);
+    if let Some(via) = &context.arguments.via {
+        line.push_str(&format!(" via:{via}"));
+    }
+    if let Some(key) = &context.arguments.key {
+        line.push_str(&format!(" key:\"{key}\""));
+    }
     if context.arguments.isolate_first {
         line.push_str(" --isolate-first");
     }

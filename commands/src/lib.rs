@@ -14,6 +14,7 @@ pub mod permission;
 pub mod plan;
 pub mod prior;
 pub mod refusal;
+pub mod ssh_key;
 pub mod target;
 
 use definition::Definition;
@@ -41,6 +42,8 @@ catalogue! {
     abandon,
     firewall,
     remove_external_ip,
+    allow_ssh,
+    revoke_ssh,
     delete_node,
     release,
     uncordon,

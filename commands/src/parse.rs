@@ -161,6 +161,14 @@ fn take<'w>(
             }
             arguments.reason = Some(value.trim().to_owned());
         }
+        Some(("via", value)) if takes(&[Argument::Via]) => {
+            once(arguments.via.is_none(), "via:")?;
+            arguments.via = Some(value.parse().map_err(invalid)?);
+        }
+        Some(("key", value)) if takes(&[Argument::Key, Argument::OptionalKey]) => {
+            once(arguments.key.is_none(), "key:")?;
+            arguments.key = Some(value.parse().map_err(invalid)?);
+        }
         Some(_) => return Err(unexpected()),
         None if word == "--isolate-first" && takes(&[Argument::IsolateFirst]) => {
             once(!arguments.isolate_first, word)?;
@@ -214,12 +222,15 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
         let missing = match argument {
             Argument::Pod | Argument::Node | Argument::PodOrNode => arguments.target.is_none(),
             Argument::Request => arguments.request.is_none(),
+            Argument::Key => arguments.key.is_none(),
             Argument::OptionalRequest
             | Argument::Topic
             | Argument::Cluster
             | Argument::Incident
             | Argument::Reason
             | Argument::IsolateFirst
+            | Argument::Via
+            | Argument::OptionalKey
             | Argument::StopNow
             | Argument::FalseAlarm
             | Argument::DryRun => false,
@@ -269,6 +280,8 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Incident => &["incident:"],
             Argument::Reason => &["reason:"],
             Argument::IsolateFirst => &["--isolate-first"],
+            Argument::Via => &["via:"],
+            Argument::Key | Argument::OptionalKey => &["key:"],
             Argument::StopNow => &["--stop-now"],
             Argument::FalseAlarm => &["--false-alarm"],
             Argument::DryRun => &["--dry-run"],

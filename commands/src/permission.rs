@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
-use crate::{abandon, cordon, delete_node, drain, firewall, label, locate, quarantine, release, remove_external_ip, snapshot, uncordon};
+use crate::{
+    abandon, allow_ssh, cordon, delete_node, drain, firewall, label, locate, quarantine, release, remove_external_ip, revoke_ssh, snapshot,
+    uncordon,
+};
 
 /// A right on the Kubernetes API, as RBAC names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,7 +80,7 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
 }
 
 needs! { COMPUTE, ComputeAction, project, cluster:
-    CapturePriorState of [quarantine, abandon, firewall, remove_external_ip, delete_node, release] needs [
+    CapturePriorState of [quarantine, abandon, firewall, remove_external_ip, allow_ssh, revoke_ssh, delete_node, release] needs [
         "compute.instances.get", "compute.addresses.list", "compute.instanceGroupManagers.get",
     ];
     // Labels that come with the snapshot need the right to set labels.
@@ -95,7 +98,7 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     KeepBootDisk of [quarantine, delete_node] needs [
         "compute.instances.get", "compute.instances.setDiskAutoDelete", "compute.disks.update", "compute.zoneOperations.get",
     ];
-    EnsureFirewallRule of [quarantine, firewall] needs [
+    EnsureFirewallRule of [quarantine, firewall, allow_ssh] needs [
         "compute.firewalls.get", "compute.firewalls.create", "compute.networks.updatePolicy", "compute.globalOperations.get",
     ];
     // The network tells whether its firewall policies come before the rules.
@@ -106,8 +109,8 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     RemoveExternalIp of [quarantine, remove_external_ip] needs [
         "compute.instances.get", "compute.instances.deleteAccessConfig", "compute.zoneOperations.get",
     ];
-    UntagInstance of [release] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
-    RemoveFirewallRule of [release] needs [
+    UntagInstance of [revoke_ssh, release] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    RemoveFirewallRule of [revoke_ssh, release] needs [
         "compute.firewalls.get", "compute.instances.list", "compute.firewalls.delete", "compute.networks.updatePolicy",
         "compute.globalOperations.get",
     ];
@@ -122,10 +125,18 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     AllowDeletion of [delete_node, release] needs [
         "compute.instances.get", "compute.instances.setDeletionProtection", "compute.zoneOperations.get",
     ];
+    // The list, because an instance that some group owns is not deleted by itself.
     DeleteInstance of [delete_node] needs [
-        "compute.instances.get", "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.update", "compute.instances.delete",
-        "compute.zoneOperations.get", "compute.regionOperations.get",
+        "compute.instances.get", "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.list",
+        "compute.instanceGroupManagers.update", "compute.instances.delete", "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
+    // Google also asks for `iam.serviceAccounts.actAs` on the instance's own service account, which is granted on that account.
+    AddSshKey of [allow_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
+    RemoveSshKey of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
+    TagForSsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    TagIntermediate of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    UntagIntermediate of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    VerifySsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.getEffectiveFirewalls"];
     VerifyIsolation of [quarantine, firewall] needs [
         "compute.instances.get", "compute.firewalls.get", "compute.instances.getEffectiveFirewalls", "compute.networks.get",
         "compute.instanceGroupManagers.get",
@@ -168,6 +179,8 @@ pub static SURVEYS: &[Entry] = &[
             "compute.instanceGroupManagers.list",
             "compute.firewalls.list",
             "compute.networks.get",
+            // Whether the project switches OS Login on.
+            "compute.projects.get",
         ],
     },
 ];
@@ -183,6 +196,8 @@ const SURVEYING: &[&Definition] = &[
     &abandon::DEFINITION,
     &firewall::DEFINITION,
     &remove_external_ip::DEFINITION,
+    &allow_ssh::DEFINITION,
+    &revoke_ssh::DEFINITION,
     &uncordon::DEFINITION,
     &delete_node::DEFINITION,
     &release::DEFINITION,

@@ -449,11 +449,14 @@ fn standing(request: &Request, step: StepId, action: &str) -> String {
 
 fn ended(id: &RequestId, request: &Request) -> Message {
     let Stage::Ended(ending) = &request.stage else { return progress(id, request) };
-    let (mut in_place, mut missing, mut open) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut in_place, mut missing, mut open, mut read_back) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let fates = request.fates();
     for (step, body) in request.made.plan.steps() {
-        // What verifications found is in the verdict; one that failed is why something else is not in place.
+        // That verifications succeeded is in the verdict; one that failed is why something else is not in place.
         if body.action.class() == ActionClass::Verify && fates.get(&step) != Some(&Fate::Failed) {
+            if let Some(Outcome::Succeeded(receipt)) = request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
+                read_back.extend(receipt.details.iter().cloned());
+            }
             continue;
         }
         let line = format!("{step}. {}", standing(request, step, &body.action.summary()));
@@ -472,9 +475,13 @@ fn ended(id: &RequestId, request: &Request) -> Message {
     }
     let mut blocks = vec![Block::Heading(format!("{id}: {}", stage(request))), Block::Text(verdict(request, ending))];
     let residual = if *ending == Ending::Completed { request.made.plan.consequences.residual_risk.clone() } else { vec![] };
-    for (title, items) in
-        [("In place, read back", in_place), ("Still under way", open), ("Not in place", missing), ("What stays open", residual)]
-    {
+    for (title, items) in [
+        ("In place, read back", in_place),
+        ("Still under way", open),
+        ("Not in place", missing),
+        ("Found at the end", read_back),
+        ("What stays open", residual),
+    ] {
         if !items.is_empty() {
             blocks.push(bullets(title, &items));
         }

@@ -10,6 +10,7 @@ mod on_disk;
 mod on_group;
 mod on_instance;
 mod on_network;
+mod on_ssh;
 mod problem;
 mod read;
 mod role;

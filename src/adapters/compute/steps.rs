@@ -123,6 +123,13 @@ impl Session<'_> {
             ComputeAction::EnsureFirewallRule(rule) => self.rule(rule).await,
             ComputeAction::TagInstance { instance, tag, rules } => self.tagged(instance, tag, rules).await,
             ComputeAction::RemoveExternalIp { instance, access } => self.access(instance, access).await,
+            ComputeAction::AddSshKey { instance, key, .. } => self.key_is_there(instance, key).await,
+            ComputeAction::RemoveSshKey { instance, line } => self.key_is_gone(instance, line).await,
+            ComputeAction::TagForSsh { instance, tag } | ComputeAction::TagIntermediate { intermediate: instance, tag } => {
+                self.carries(instance, tag).await
+            }
+            ComputeAction::UntagIntermediate { intermediate, tag } => self.untagged(intermediate, tag).await,
+            ComputeAction::VerifySsh(access) => self.ssh(access).await,
             ComputeAction::UntagInstance { instance, tag } => self.untagged(instance, tag).await,
             ComputeAction::RemoveFirewallRule { rule, .. } => self.no_rule(rule).await,
             ComputeAction::RestoreExternalIp { instance, access } => self.restored_access(instance, access).await,
@@ -136,21 +143,28 @@ impl Session<'_> {
 
     async fn change(&self, action: &ComputeAction) -> Result<(), Problem> {
         match action {
-            ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } => {
-                Ok(())
+            ComputeAction::CapturePriorState { .. }
+            | ComputeAction::VerifyIsolation { .. }
+            | ComputeAction::VerifySnapshots { .. }
+            | ComputeAction::VerifySsh(_) => Ok(()),
+            ComputeAction::AddSshKey { instance, key, request } => self.add_key(instance, key, request).await,
+            ComputeAction::RemoveSshKey { instance, line } => self.remove_key(instance, line).await,
+            ComputeAction::TagForSsh { instance, tag } | ComputeAction::TagIntermediate { intermediate: instance, tag } => {
+                self.add_tag(instance, tag).await
             }
+            ComputeAction::UntagIntermediate { intermediate, tag } => self.remove_tag(intermediate, tag).await,
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,
-            ComputeAction::KeepBootDisk { instance, device } => self.set_auto_delete(instance, device, false).await,
-            ComputeAction::ReleaseBootDisk { instance, device } => self.set_auto_delete(instance, device, true).await,
+            ComputeAction::DeleteInstance { instance, group, .. } => self.delete(instance, group.as_ref()).await,
             ComputeAction::ProtectFromDeletion(instance) => self.protect(instance, true).await,
             ComputeAction::AllowDeletion(instance) => self.protect(instance, false).await,
-            ComputeAction::DeleteInstance { instance, group, .. } => self.delete(instance, group.as_ref()).await,
+            ComputeAction::KeepBootDisk { instance, device } => self.set_auto_delete(instance, device, false).await,
+            ComputeAction::ReleaseBootDisk { instance, device } => self.set_auto_delete(instance, device, true).await,
             ComputeAction::EnsureFirewallRule(rule) => self.insert_rule(rule).await,
             ComputeAction::TagInstance { instance, tag, .. } => self.add_tag(instance, tag).await,
             ComputeAction::RemoveExternalIp { instance, access } => self.delete_access(instance, access).await,
             ComputeAction::UntagInstance { instance, tag } => self.remove_tag(instance, tag).await,
-            ComputeAction::RemoveFirewallRule { rule, instance } => self.delete_rule(&instance.project, rule).await,
+            ComputeAction::RemoveFirewallRule { rule, instance } => self.delete_rule(instance, rule).await,
             ComputeAction::RestoreExternalIp { instance, access } => self.add_access(instance, access).await,
         }
     }
@@ -159,6 +173,9 @@ impl Session<'_> {
 fn reads_only(action: &ComputeAction) -> bool {
     matches!(
         action,
-        ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. }
+        ComputeAction::CapturePriorState { .. }
+            | ComputeAction::VerifyIsolation { .. }
+            | ComputeAction::VerifySnapshots { .. }
+            | ComputeAction::VerifySsh(_)
     )
 }

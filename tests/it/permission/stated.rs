@@ -14,11 +14,22 @@ use crate::plans::{SUSPECT, facts, plan};
 fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     let takes = |argument| definition.arguments.contains(&argument);
     let target = if takes(Argument::Node) { format!("node {}", facts().kubernetes.node.node.name) } else { SUSPECT.to_owned() };
+    let key = "key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\" via:bastion";
+    let target = if takes(Argument::Key) { format!("{target} {key}") } else { target };
     let mut lines = vec![format!("{} {target}", definition.name)];
     if takes(Argument::IsolateFirst) {
         lines.push(format!("{} {target} --isolate-first", definition.name));
     }
-    let variations: [fn(&mut Facts); 2] = [|_| {}, |facts| facts.kubernetes.node.unschedulable = true];
+    if takes(Argument::StopNow) {
+        lines.push(format!("{} {target} --stop-now reason:\"why\"", definition.name));
+    }
+    let variations: [fn(&mut Facts); 5] = [
+        |facts| *facts = crate::compute_plans::abandoned_and_kept(),
+        |_| {},
+        |facts| facts.kubernetes.node.unschedulable = true,
+        |facts| *facts = crate::compute_plans::beside_bastion(),
+        |facts| *facts = crate::compute_plans::opened(Form::Strict),
+    ];
     let mut found = BTreeSet::new();
     for (line, change) in lines.iter().flat_map(|line| variations.iter().map(move |change| (line, change))) {
         let mut facts = facts();
