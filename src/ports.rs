@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stanch_commands::target::RequestId;
 
+use crate::core::diagnosis::Check;
 use crate::core::engine::DurableIndex;
 use crate::core::identity::{Account, ChannelRef, MessageRef};
 use crate::core::policy::Subject;
@@ -221,6 +222,13 @@ pub struct EvidenceLost(pub String);
 pub trait Deliveries: Send + Sync {
     /// Whether this delivery is new; it is remembered from now on. Deliveries older than a day may be forgotten.
     fn is_new(&self, delivery: &str, now: Timestamp) -> bool;
+}
+
+/// A part of Stanch that can be looked at before it is needed.
+#[async_trait]
+pub trait Examined: Send + Sync {
+    /// Looks at everything that these commands need of it. Nothing that it writes stays. A part that does not answer says so in a check.
+    async fn examine(&self, commands: &BTreeSet<&'static str>) -> Vec<Check>;
 }
 
 /// The time.

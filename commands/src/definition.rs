@@ -191,6 +191,8 @@ pub enum Does {
     Status,
     /// Shows what is open and isolated.
     List,
+    /// Examines what Stanch depends on.
+    Doctor,
     /// Withdraws a request of one's own.
     Cancel,
     /// Stops a run.

@@ -32,6 +32,7 @@ catalogue! {
     locate,
     status,
     list,
+    doctor,
     snapshot,
     quarantine,
     cordon,

@@ -3,7 +3,9 @@
 pub mod audit;
 pub mod compute;
 pub mod deliveries;
+pub mod data;
 pub mod evidence;
+pub mod http;
 pub mod kubernetes;
 pub mod slack;
 pub mod system;

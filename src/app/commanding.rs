@@ -59,7 +59,7 @@ impl Stanch {
     /// What is to be surveyed, if anything.
     fn target(&self, inbound: &Inbound, parsed: &Parsed) -> Result<Option<(Cluster, TargetName)>, Answer> {
         let mutates = match parsed.definition.does {
-            Does::Help | Does::Status | Does::List | Does::Cancel | Does::Halt => return Ok(None),
+            Does::Help | Does::Status | Does::List | Does::Doctor | Does::Cancel | Does::Halt => return Ok(None),
             Does::Locate => false,
             Does::Mitigate(_) => !parsed.arguments.dry_run,
         };
@@ -98,6 +98,7 @@ impl Stanch {
         let say = match (parsed.definition.does, request, facts) {
             (Does::Help, _, _) => help(&parsed),
             (Does::List, _, _) => self.list(),
+            (Does::Doctor, _, _) => return self.examine(inbound),
             (Does::Status, request, _) => self.status(&inbound, request),
             (Does::Cancel, Some(id), _) => self.cancel(&id, person).await,
             (Does::Halt, Some(id), _) => self.halt(&id, &person, &subject, parsed.arguments.reason.clone()).await,
@@ -156,6 +157,16 @@ impl Stanch {
             isolated_nodes: self.memory.isolated_nodes().into_keys().collect(),
             now: self.now(),
         }
+    }
+
+    /// Looks at everything beside the app, which may take a while.
+    fn examine(&mut self, inbound: Inbound) {
+        self.outbox.private(&inbound.channel, &inbound.from, Say::Examining);
+        let (doctor, reports) = (self.parts.doctor.clone(), self.reports.clone());
+        self.tasks.spawn(async move {
+            let diagnoses = doctor.examine().await;
+            let _ = reports.send(Report::Examined { inbound, diagnoses });
+        });
     }
 
     fn list(&self) -> Say {

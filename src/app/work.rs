@@ -8,6 +8,7 @@ use stanch_commands::plan::StepId;
 use stanch_commands::target::RequestId;
 
 use super::entry::Landmark;
+use crate::core::diagnosis::Diagnosis;
 use crate::core::identity::{Account, MessageRef, PersonId};
 use crate::core::policy::Subject;
 use crate::core::say::{Control, Say};
@@ -24,6 +25,13 @@ pub(super) enum Report {
         inbound: Inbound,
         /// Why.
         answer: Answer,
+    },
+    /// Everything that Stanch depends on was looked at.
+    Examined {
+        /// The command.
+        inbound: Inbound,
+        /// What was found.
+        diagnoses: Vec<Diagnosis>,
     },
     /// A button's account was looked up.
     Pressed {

@@ -13,6 +13,7 @@ use stanch_commands::plan::{Plan, PlanDigest, StepId};
 use stanch_commands::refusal::Refusal;
 use stanch_commands::target::{NodeName, RequestId};
 
+use super::diagnosis::{self, Diagnosis};
 use super::engine::Rejection;
 use super::identity::{Account, PersonId};
 use super::policy::{Decision, Reason};
@@ -125,6 +126,10 @@ pub enum Say {
         /// What to do about it.
         hint: String,
     },
+    /// Everything that Stanch depends on is being looked at.
+    Examining,
+    /// What that found.
+    Examined(Vec<Diagnosis>),
     /// What `locate` found.
     Located(Vec<Finding>),
     /// One request.
@@ -315,6 +320,8 @@ impl Say {
             Self::Denied(decision) => denied(decision),
             Self::Rejected(rejection) => rejected(rejection),
             Self::Trouble { what, hint } => trouble(what, hint),
+            Self::Examining => text("Asking every cluster, every project and the chat; this takes some seconds.".into()),
+            Self::Examined(diagnoses) => diagnosis::message(diagnoses),
             Self::Located(findings) => Message::of([Block::Table(findings.clone())]),
             Self::List { open, isolated } => list(open, isolated),
             Self::Counted { have, needed } => text(format!("Counted: {have} of {needed}.")),

@@ -72,6 +72,7 @@ pub struct Compute {
     pub(super) region_operations: RegionOperations,
     pub(super) global_operations: GlobalOperations,
     pub(super) options: ComputeOptions,
+    pub(super) credentials: Credentials,
 }
 
 macro_rules! client {
@@ -112,6 +113,7 @@ impl Compute {
             region_operations: client!(RegionOperations, options, credentials),
             global_operations: client!(GlobalOperations, options, credentials),
             options,
+            credentials,
         })
     }
 }

@@ -4,6 +4,7 @@
 //! `write`, which derives its `requestId` and waits for its operation. The steps never decide on more than what they read.
 
 mod client;
+mod examine;
 mod links;
 mod on_disk;
 mod on_group;
@@ -18,5 +19,6 @@ mod steps;
 mod survey;
 mod write;
 
+pub use examine::ProjectExamination;
 pub use client::{Compute, ComputeBuildError, ComputeOptions};
 pub use role::role;

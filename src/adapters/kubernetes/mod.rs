@@ -6,6 +6,7 @@
 mod change;
 mod drain;
 mod evidence;
+mod examine;
 mod rbac;
 mod selectors;
 mod survey;
