@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use stanch_commands::facts::ClusterFacts;
 use stanch_commands::target::ClusterName;
@@ -21,11 +22,11 @@ use crate::adapters::kubernetes::KubernetesCluster;
 use crate::adapters::slack::{Emoji, Slack, SlackExamination, SlackSettings};
 use crate::adapters::system::RandomIds;
 use crate::app::{self, Cluster, Doctor, Memory, Parts, Settings};
-use crate::config::{Access, Config, secret};
-use crate::core::diagnosis::Diagnosis;
+use crate::config::{self, Access, Config, secret};
+use crate::core::diagnosis::{Check, Diagnosis};
 use crate::core::identity::{ChannelRef, Platform};
 use crate::core::policy::Policy;
-use crate::ports::Clock;
+use crate::ports::{Clock, Examined};
 
 /// Name of the audit log in its checkpoints. The key tells one installation from another.
 const LOG_ORIGIN: &str = "stanch.dev/audit-log";
@@ -65,7 +66,7 @@ impl Bot {
         let clusters = self.clusters().await?;
         let clusters_of_app = clusters.iter().map(|(name, reach)| (name.clone(), reach.cluster())).collect();
         let (sender, events) = mpsc::channel(EVENTS);
-        let doctor = self.doctor(&policy, &clusters, true)?;
+        let doctor = self.doctor(&policy, &clusters, true);
         let slack = Arc::new(Slack::connect(self.slack_settings()?, sender).await.context("cannot connect to Slack")?);
         let parts = Parts {
             policy: Arc::new(policy),
@@ -104,17 +105,31 @@ impl Bot {
         })
     }
 
-    /// Looks at everything that this bot depends on, without connecting to the chat. It may run, or not.
+    /// Looks at everything that this bot depends on, without connecting to the chat. Whether it runs or not, and whatever cannot be set up.
     ///
     /// # Errors
-    /// What is missing or wrong before anything can be asked, in words for an operator.
+    /// If the policy is wrong, so that nobody knows which rights are needed.
     pub async fn examine(&self) -> anyhow::Result<Vec<Diagnosis>> {
         let policy = Policy::from_toml(&self.policy).context("the policy is wrong")?;
-        let clusters = self.clusters().await?;
-        Ok(self.doctor(&policy, &clusters, false)?.examine().await)
+        let mut clusters = BTreeMap::new();
+        let mut broken: Vec<(String, anyhow::Error)> = Vec::new();
+        match self.compute().await {
+            Ok(compute) => {
+                for (name, cluster) in &self.config.clusters {
+                    match reach(name, cluster, &compute).await {
+                        Ok(reach) => drop(clusters.insert(name.clone(), reach)),
+                        Err(error) => broken.push((format!("cluster {name}"), error)),
+                    }
+                }
+            }
+            Err(error) => broken.push(("clusters and projects".into(), error)),
+        }
+        let mut doctor = self.doctor(&policy, &clusters, false);
+        broken.into_iter().for_each(|(part, error)| doctor.add(part, Arc::new(Unusable(format!("{error:#}")))));
+        Ok(doctor.examine().await)
     }
 
-    fn doctor(&self, policy: &Policy, clusters: &BTreeMap<ClusterName, Reach>, is_running: bool) -> anyhow::Result<Doctor> {
+    fn doctor(&self, policy: &Policy, clusters: &BTreeMap<ClusterName, Reach>, is_running: bool) -> Doctor {
         let mut doctor = Doctor::new(policy);
         let mut projects = BTreeSet::new();
         for (name, reach) in clusters {
@@ -124,27 +139,49 @@ impl Bot {
                 doctor.add(format!("project {}", reach.facts.project), Arc::new(examination));
             }
         }
-        doctor.add("Slack", Arc::new(SlackExamination { settings: self.slack_settings()? }));
+        match self.slack_settings() {
+            Ok(settings) => doctor.add("Slack", Arc::new(SlackExamination { settings })),
+            Err(error) => doctor.add("Slack", Arc::new(Unusable(format!("{error:#}")))),
+        }
         let (log, evidence) = (self.data.join("log"), self.data.join("evidence"));
         doctor.add("data folder", Arc::new(DataFolder { log, origin: LOG_ORIGIN, evidence, is_ours: is_running }));
-        Ok(doctor)
+        doctor
+    }
+
+    async fn compute(&self) -> anyhow::Result<Arc<Compute>> {
+        let endpoint = self.config.compute_endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let options = ComputeOptions { endpoint, ..ComputeOptions::default() };
+        Ok(Arc::new(Compute::new(options).await.context("cannot set up the Compute Engine client")?))
     }
 
     async fn clusters(&self) -> anyhow::Result<BTreeMap<ClusterName, Reach>> {
-        let endpoint = self.config.compute_endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
-        let options = ComputeOptions { endpoint, ..ComputeOptions::default() };
-        let compute = Arc::new(Compute::new(options).await.context("cannot set up the Compute Engine client")?);
+        let compute = self.compute().await?;
         let mut clusters = BTreeMap::new();
         for (name, cluster) in &self.config.clusters {
-            let kubernetes = match &cluster.access {
-                Access::Kubeconfig { path, context } => KubernetesCluster::from_kubeconfig(path, context).await,
-                Access::InCluster => KubernetesCluster::in_cluster(),
-            };
-            let kubernetes = Arc::new(kubernetes.with_context(|| format!("cannot set up cluster `{name}`"))?);
-            let facts = ClusterFacts { name: name.clone(), project: cluster.project.clone(), location: cluster.location.clone() };
-            clusters.insert(name.clone(), Reach { facts, kubernetes, compute: compute.clone() });
+            clusters.insert(name.clone(), reach(name, cluster, &compute).await?);
         }
         Ok(clusters)
+    }
+}
+
+/// Sets a cluster up.
+async fn reach(name: &ClusterName, cluster: &config::Cluster, compute: &Arc<Compute>) -> anyhow::Result<Reach> {
+    let kubernetes = match &cluster.access {
+        Access::Kubeconfig { path, context } => KubernetesCluster::from_kubeconfig(path, context).await,
+        Access::InCluster => KubernetesCluster::in_cluster(),
+    };
+    let kubernetes = Arc::new(kubernetes.with_context(|| format!("cannot set up cluster `{name}`"))?);
+    let facts = ClusterFacts { name: name.clone(), project: cluster.project.clone(), location: cluster.location.clone() };
+    Ok(Reach { facts, kubernetes, compute: compute.clone() })
+}
+
+/// A part that could not be set up, and why.
+struct Unusable(String);
+
+#[async_trait]
+impl Examined for Unusable {
+    async fn examine(&self, _commands: &BTreeSet<&'static str>) -> Vec<Check> {
+        vec![Check::fail("settings", self.0.clone(), "correct config/stanch.toml, or what it points to")]
     }
 }
 

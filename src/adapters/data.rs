@@ -90,7 +90,7 @@ fn evidence(folder: &Path) -> Check {
 
 /// Writes a file into the folder, or where it will be made, syncs it and takes it away.
 fn written(folder: &Path) -> io::Result<()> {
-    let there = folder.ancestors().find(|path| path.is_dir()).ok_or(io::ErrorKind::NotFound)?;
+    let there = folder.ancestors().find(|path| path.exists()).ok_or(io::ErrorKind::NotFound)?;
     let probe = there.join(format!(".probe-{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create_new(true).open(&probe)?;
     let outcome = file.write_all(b"stanch doctor").and_then(|()| file.sync_all());

@@ -7,6 +7,7 @@ mod compute_emulator;
 mod config;
 mod control_plane;
 mod core;
+mod doctor;
 mod guide;
 mod kubernetes_adapter;
 mod kubernetes_emulator;

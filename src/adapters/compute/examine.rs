@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::session::Session;
 use crate::adapters::http::{Answer, call};
 use crate::core::diagnosis::Check;
+use crate::core::step::Call;
 use crate::ports::Examined;
 
 /// Where projects are asked about permissions: Resource Manager, not Compute, which asks about single resources only.
@@ -70,10 +71,9 @@ impl ProjectExamination {
     /// Lists one instance. A refusal is an answer: what is missing shows among the permissions.
     async fn reachable(&self) -> Check {
         let (compute, project) = (&self.compute, self.project.as_str());
-        let list = || compute.instances.aggregated_list().set_project(project).set_max_results(1_u32);
-        let path = format!("projects/{project}/aggregated/instances");
-        let listed = Session::new(compute, "").read("compute.instances.aggregatedList", &path, || list().send()).await;
-        match listed {
+        let list = compute.instances.aggregated_list().set_project(project).set_max_results(1_u32);
+        // Once: who asks before an incident can ask again.
+        match Session::new(compute, "").attempt(Call::default(), |_| None, list.send()).await {
             Ok(_) => Check::ok("API", "Compute Engine answers"),
             Err(Problem::Refused { message, .. }) if message.starts_with("Required '") => Check::ok("API", "Compute Engine answers"),
             Err(Problem::Missing(message)) => Check::fail("API", message, "correct `project` in config/stanch.toml"),
