@@ -51,7 +51,9 @@ impl DataFolder {
         match Log::open(&self.log, self.origin) {
             Ok((_, opened)) => Check::ok(name, format!("{} entries match the last signed checkpoint", opened.entries)),
             Err(AuditError::InUse { .. }) => Check::warn(name, "a running Stanch holds it", "`/stanch doctor` asks that one"),
-            Err(error) => Check::fail(name, error.to_string(), "keep the folder as it is: it may be evidence; restore it, or start a new one"),
+            Err(error) => {
+                Check::fail(name, error.to_string(), "keep the folder as it is: it may be evidence; restore it, or start a new one")
+            }
         }
     }
 }

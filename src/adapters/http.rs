@@ -51,8 +51,7 @@ pub fn ahead_s(headers: &HeaderMap) -> Option<i64> {
 pub async fn call(method: Method, url: &str, headers: HeaderMap, body: String, is_loopback: bool) -> Result<Answer, String> {
     let mut request = Request::builder().method(method).uri(url).body(body).map_err(|error| error.to_string())?;
     *request.headers_mut() = headers;
-    let client: Client<HttpsConnector<HttpConnector>, String> =
-        Client::builder(TokioExecutor::new()).build(connector(is_loopback)?);
+    let client: Client<HttpsConnector<HttpConnector>, String> = Client::builder(TokioExecutor::new()).build(connector(is_loopback)?);
     let exchange = async {
         let response = client.request(request).await.map_err(|error| words(&error))?;
         let (parts, body) = response.into_parts();

@@ -2,8 +2,8 @@
 
 pub mod audit;
 pub mod compute;
-pub mod deliveries;
 pub mod data;
+pub mod deliveries;
 pub mod evidence;
 pub mod http;
 pub mod kubernetes;

@@ -26,7 +26,8 @@ impl Doctor {
     /// A doctor for what this policy lets somebody ask for.
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
-        let permitted = |name: &str| policy.permits.iter().any(|permit| permit.commands.iter().any(|command| command == "*" || command == name));
+        let permitted =
+            |name: &str| policy.permits.iter().any(|permit| permit.commands.iter().any(|command| command == "*" || command == name));
         let commands = CATALOGUE.iter().map(|definition| definition.name).filter(|name| permitted(name)).collect();
         Self { parts: Vec::new(), commands }
     }

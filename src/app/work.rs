@@ -13,7 +13,7 @@ use crate::core::identity::{Account, MessageRef, PersonId};
 use crate::core::policy::Subject;
 use crate::core::say::{Control, Say};
 use crate::core::step::{Observation, Performed};
-use crate::ports::{Exhibit, Inbound, Votes};
+use crate::ports::{Inbound, Kept, Votes};
 
 /// A task has ended.
 pub(super) enum Report {
@@ -73,7 +73,7 @@ pub(super) enum Report {
         /// How it ended; its artefacts are kept already.
         performed: Performed,
         /// The kept artefacts.
-        kept: Vec<Exhibit>,
+        kept: Kept,
     },
     /// A landmark stands in its channel.
     Posted {

@@ -205,7 +205,10 @@ async fn what_a_project_lacks_is_found() {
         cluster.project = "another-project".parse().unwrap();
     }
     let found = clinic.findings().await;
-    assert_eq!(found.first().map(String::as_str), Some("fail project another-project, API: The resource 'projects/another-project' was not found"));
+    assert_eq!(
+        found.first().map(String::as_str),
+        Some("fail project another-project, API: The resource 'projects/another-project' was not found")
+    );
 }
 
 #[tokio::test]

@@ -59,9 +59,11 @@ impl Examined for ProjectExamination {
         checks.push(Check::clock(ahead_s));
         checks.push(match missing.is_empty() {
             true => Check::ok("permissions", format!("all {} are granted", needed.len())),
-            false => {
-                Check::fail("permissions", format!("missing: {}", missing.join("; ")), "grant Stanch's account the role of deploy/gcp/role.yaml")
-            }
+            false => Check::fail(
+                "permissions",
+                format!("missing: {}", missing.join("; ")),
+                "grant Stanch's account the role of deploy/gcp/role.yaml",
+            ),
         });
         checks
     }
@@ -77,9 +79,11 @@ impl ProjectExamination {
             Ok(_) => Check::ok("API", "Compute Engine answers"),
             Err(Problem::Refused { message, .. }) if message.starts_with("Required '") => Check::ok("API", "Compute Engine answers"),
             Err(Problem::Missing(message)) => Check::fail("API", message, "correct `project` in config/stanch.toml"),
-            Err(problem) => {
-                Check::fail("API", problem.to_string(), "look at the network, at the credentials, and whether compute.googleapis.com is enabled")
-            }
+            Err(problem) => Check::fail(
+                "API",
+                problem.to_string(),
+                "look at the network, at the credentials, and whether compute.googleapis.com is enabled",
+            ),
         }
     }
 

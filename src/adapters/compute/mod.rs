@@ -19,6 +19,6 @@ mod steps;
 mod survey;
 mod write;
 
-pub use examine::ProjectExamination;
 pub use client::{Compute, ComputeBuildError, ComputeOptions};
+pub use examine::ProjectExamination;
 pub use role::role;

@@ -53,9 +53,11 @@ impl SlackExamination {
         match (body.get("ok") == Some(&Value::Bool(true)), &self.settings.team_id) {
             (false, _) => Check::fail("bot token", format!("Slack refuses it: {}", code(body)), REINSTALL),
             (true, _) if text("bot_id").is_empty() => Check::fail("bot token", "it is no bot's", REINSTALL),
-            (true, Some(expected)) if expected != team => {
-                Check::fail("bot token", format!("it is of workspace {team}, not of {expected}"), "correct the token, or `team_id` in config/stanch.toml")
-            }
+            (true, Some(expected)) if expected != team => Check::fail(
+                "bot token",
+                format!("it is of workspace {team}, not of {expected}"),
+                "correct the token, or `team_id` in config/stanch.toml",
+            ),
             (true, _) => Check::ok("bot token", format!("it is {} of workspace {team}", text("user"))),
         }
     }
@@ -66,7 +68,8 @@ impl SlackExamination {
             Endpoint::Tls(base) => (base, false),
             Endpoint::Loopback(base) => (base, true),
         };
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| "the token holds odd characters")?;
+        let mut bearer =
+            HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| "the token holds odd characters")?;
         bearer.set_sensitive(true);
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer), (header::CONTENT_TYPE, form)]);
@@ -90,7 +93,9 @@ fn scopes(headers: &HeaderMap) -> Check {
     let more: Vec<&str> = granted.difference(&needed).copied().collect();
     match (missing.is_empty(), more.is_empty()) {
         (false, _) => Check::fail("scopes", format!("missing: {}", list(missing)), REINSTALL),
-        (true, false) => Check::warn("scopes", format!("more than needed: {}", list(more)), "take them from the app: a stolen token could use them"),
+        (true, false) => {
+            Check::warn("scopes", format!("more than needed: {}", list(more)), "take them from the app: a stolen token could use them")
+        }
         (true, true) => Check::ok("scopes", format!("the {} that are needed", needed.len())),
     }
 }

@@ -54,7 +54,8 @@ pub fn tested(state: &State, method: &str, path: &str, body: &[u8]) -> Option<(S
         Some((code, json!({ "error": { "code": code.as_u16(), "message": message, "status": status } })))
     };
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let asked: Option<Vec<&str>> = body.get("permissions").and_then(Value::as_array).and_then(|all| all.iter().map(Value::as_str).collect());
+    let asked: Option<Vec<&str>> =
+        body.get("permissions").and_then(Value::as_array).and_then(|all| all.iter().map(Value::as_str).collect());
     let only = body.as_object().is_some_and(|fields| fields.len() == 1);
     match asked {
         _ if method != "POST" => refused(StatusCode::NOT_FOUND, "NOT_FOUND", "Method not found."),
