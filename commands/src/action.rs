@@ -99,6 +99,11 @@ pub enum ComputeAction {
         /// Its group, if it is a member.
         group: Option<GroupRef>,
     },
+    /// Reads the instance, its interfaces, disks and effective firewalls into the evidence store. Values of its metadata stay where they are.
+    CollectEvidence {
+        /// The instance.
+        instance: InstanceRef,
+    },
     /// Starts a snapshot. Succeeds when the operation is done: the content is fixed then, even if the snapshot is not READY yet.
     SnapshotDisk {
         /// The disk.
@@ -188,7 +193,9 @@ impl Action {
     pub fn class(&self) -> ActionClass {
         match self {
             Self::Kubernetes(KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. })
-            | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::SnapshotDisk { .. }) => ActionClass::Preserve,
+            | Self::Compute(
+                ComputeAction::CapturePriorState { .. } | ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. },
+            ) => ActionClass::Preserve,
             Self::Kubernetes(KubernetesAction::VerifyNode { .. }) | Self::Compute(ComputeAction::VerifyIsolation { .. }) => {
                 ActionClass::Verify
             }
@@ -220,7 +227,9 @@ impl Action {
             Self::Kubernetes(
                 KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. },
             )
-            | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. }) => Undo::Nothing,
+            | Self::Compute(
+                ComputeAction::CapturePriorState { .. } | ComputeAction::CollectEvidence { .. } | ComputeAction::VerifyIsolation { .. },
+            ) => Undo::Nothing,
             Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
             Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
             Self::Compute(ComputeAction::RemoveExternalIp { access, .. }) if !access.reserved => {
@@ -275,6 +284,7 @@ impl KubernetesAction {
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { node, .. } => format!("save the prior state of node {} and its suspects", node.name),
+            Self::CollectEvidence { node, suspects } if suspects.is_empty() => format!("collect objects and events of node {}", node.name),
             Self::CollectEvidence { suspects, .. } => format!("collect objects, events and logs of {}", list(suspects)),
             Self::Cordon(node) => format!("cordon node {}", node.name),
             Self::Uncordon(node) => format!("uncordon node {}", node.name),
@@ -310,6 +320,7 @@ impl ComputeAction {
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { instance, .. } => format!("save the prior state of instance {}", instance.name),
+            Self::CollectEvidence { instance } => format!("collect interfaces, disks and effective firewalls of instance {}", instance.name),
             Self::SnapshotDisk { disk, name, .. } => format!("snapshot disk {} as {name}", disk.name),
             Self::AbandonInstance { instance, group } => format!("abandon instance {} from group {}", instance.name, group.name),
             Self::ProtectFromDeletion(instance) => format!("protect instance {} from deletion", instance.name),

@@ -59,6 +59,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
         Action::Compute(action) => match action {
             ComputeAction::SnapshotDisk { .. } | ComputeAction::EnsureFirewallRule(_) => (vec![], vec![], vec![]),
             ComputeAction::CapturePriorState { instance, .. }
+            | ComputeAction::CollectEvidence { instance }
             | ComputeAction::AbandonInstance { instance, .. }
             | ComputeAction::ProtectFromDeletion(instance)
             | ComputeAction::KeepBootDisk { instance, .. }
@@ -142,7 +143,7 @@ fn containment_waits_for_evidence_only_as_long_as_allowed(plan: &Plan) -> Vec<St
             matches!(
                 step.action,
                 Action::Kubernetes(KubernetesAction::CollectEvidence { .. } | KubernetesAction::Drain(_))
-                    | Action::Compute(ComputeAction::SnapshotDisk { .. })
+                    | Action::Compute(ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. })
             )
         })
     };

@@ -33,6 +33,7 @@ catalogue! {
     status,
     list,
     doctor,
+    inspect,
     snapshot,
     quarantine,
     cordon,

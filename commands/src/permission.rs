@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
-use crate::{abandon, cordon, drain, firewall, label, locate, quarantine, remove_external_ip, snapshot, uncordon};
+use crate::{abandon, cordon, drain, firewall, inspect, label, locate, quarantine, remove_external_ip, snapshot, uncordon};
 
 /// A right on the Kubernetes API, as RBAC names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,8 +56,8 @@ macro_rules! needs {
 
 needs! { KUBERNETES, KubernetesAction, cluster, project:
     CapturePriorState of [quarantine, cordon, label, drain, uncordon] needs [get(NODES), get(PODS)];
-    CollectEvidence of [quarantine] needs [
-        get(NODES), get(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
+    CollectEvidence of [quarantine, inspect] needs [
+        get(NODES), get(PODS), list(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
         get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS),
     ];
     Cordon of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
@@ -74,6 +74,10 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
 needs! { COMPUTE, ComputeAction, project, cluster:
     CapturePriorState of [quarantine, abandon, firewall, remove_external_ip] needs [
         "compute.instances.get", "compute.addresses.list", "compute.instanceGroupManagers.get",
+    ];
+    CollectEvidence of [inspect] needs [
+        "compute.instances.get", "compute.instances.getEffectiveFirewalls", "compute.disks.get", "compute.instanceGroupManagers.get",
+        "compute.instanceGroupManagers.list",
     ];
     // Labels that come with the snapshot need the right to set labels.
     SnapshotDisk of [quarantine, snapshot] needs [
@@ -150,6 +154,7 @@ pub static SURVEYS: &[Entry] = &[
 /// Commands that survey.
 const SURVEYING: &[&Definition] = &[
     &locate::DEFINITION,
+    &inspect::DEFINITION,
     &snapshot::DEFINITION,
     &quarantine::DEFINITION,
     &cordon::DEFINITION,

@@ -4,6 +4,7 @@
 //! `write`, which derives its `requestId` and waits for its operation. The steps never decide on more than what they read.
 
 mod client;
+mod evidence;
 mod examine;
 mod links;
 mod on_disk;
