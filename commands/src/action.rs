@@ -320,7 +320,9 @@ impl ComputeAction {
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { instance, .. } => format!("save the prior state of instance {}", instance.name),
-            Self::CollectEvidence { instance } => format!("collect interfaces, disks and effective firewalls of instance {}", instance.name),
+            Self::CollectEvidence { instance } => {
+                format!("collect interfaces, disks and effective firewalls of instance {}", instance.name)
+            }
             Self::SnapshotDisk { disk, name, .. } => format!("snapshot disk {} as {name}", disk.name),
             Self::AbandonInstance { instance, group } => format!("abandon instance {} from group {}", instance.name, group.name),
             Self::ProtectFromDeletion(instance) => format!("protect instance {} from deletion", instance.name),

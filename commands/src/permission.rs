@@ -58,7 +58,7 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
     CapturePriorState of [quarantine, cordon, label, drain, uncordon] needs [get(NODES), get(PODS)];
     CollectEvidence of [quarantine, inspect] needs [
         get(NODES), get(PODS), list(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
-        get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS),
+        get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
     ];
     Cordon of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
     Uncordon of [uncordon] needs [get(NODES), patch(NODES)];

@@ -9,6 +9,7 @@ mod control_plane;
 mod core;
 mod doctor;
 mod guide;
+mod inspect;
 mod kubernetes_adapter;
 mod kubernetes_emulator;
 mod permission;

@@ -40,8 +40,10 @@ impl Session<'_> {
         }
         let accounts: Vec<&str> = found.service_accounts.iter().filter_map(|account| account.email.as_deref()).collect();
         let accounts = if accounts.is_empty() { "none".to_owned() } else { accounts.join(", ") };
-        let summary = format!("read instance {} with {} interfaces and {} disks", instance.name, found.network_interfaces.len(), found.disks.len());
-        let details = std::iter::once(format!("Google identity of the node: {accounts}")).chain(missing.into_iter().map(|what| format!("missing: {what}")));
+        let summary =
+            format!("read instance {} with {} interfaces and {} disks", instance.name, found.network_interfaces.len(), found.disks.len());
+        let details = std::iter::once(format!("Google identity of the node: {accounts}"))
+            .chain(missing.into_iter().map(|what| format!("missing: {what}")));
         Ok(Found::InPlace(Receipt { summary, details: details.collect(), ..Receipt::default() }))
     }
 }

@@ -30,7 +30,14 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub fn new(compute: &'a Compute, key: &'a str) -> Self {
-        Self { compute, key, calls: Mutex::default(), spent: Mutex::default(), written: AtomicBool::new(false), artefacts: Mutex::default() }
+        Self {
+            compute,
+            key,
+            calls: Mutex::default(),
+            spent: Mutex::default(),
+            written: AtomicBool::new(false),
+            artefacts: Mutex::default(),
+        }
     }
 
     /// Whether an operation of this step may have taken effect.

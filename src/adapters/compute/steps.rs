@@ -127,7 +127,9 @@ impl Session<'_> {
 
     async fn change(&self, action: &ComputeAction) -> Result<(), Problem> {
         match action {
-            ComputeAction::CapturePriorState { .. } | ComputeAction::CollectEvidence { .. } | ComputeAction::VerifyIsolation { .. } => Ok(()),
+            ComputeAction::CapturePriorState { .. } | ComputeAction::CollectEvidence { .. } | ComputeAction::VerifyIsolation { .. } => {
+                Ok(())
+            }
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,
             ComputeAction::ProtectFromDeletion(instance) => self.protect(instance).await,
