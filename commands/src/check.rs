@@ -51,6 +51,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | KubernetesAction::DisableScaleDown(node)
             | KubernetesAction::ExcludeFromLoadBalancers(node) => (vec![node], vec![], vec![]),
             KubernetesAction::KeepWhileUnreachable(pod)
+            | KubernetesAction::RunProbes { pod, .. }
             | KubernetesAction::DenyPodTraffic(pod)
             | KubernetesAction::LabelPod { pod, .. } => (vec![], vec![], vec![pod]),
             KubernetesAction::Drain(drain) => (vec![&drain.node], vec![], vec![]),

@@ -62,6 +62,8 @@ pub enum Argument {
     Reason,
     /// `--isolate-first`.
     IsolateFirst,
+    /// `--exec`.
+    Exec,
     /// `--dry-run`.
     DryRun,
 }
@@ -81,6 +83,7 @@ impl Argument {
             Self::Incident => "[incident:REF]",
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
+            Self::Exec => "[--exec]",
             Self::DryRun => "[--dry-run]",
         }
     }
@@ -99,6 +102,7 @@ impl Argument {
             Self::Incident => "what you call the incident; the open incident on that node, or the request's id otherwise",
             Self::Reason => "why, for the record",
             Self::IsolateFirst => "cut the network before draining: for active exfiltration; evicted pods may then stay Terminating",
+            Self::Exec => "also run ps and read /proc in the containers: whoever watches them can notice, so it needs an approval",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
     }
@@ -121,6 +125,9 @@ pub struct Arguments {
     pub topic: Option<String>,
     /// `--isolate-first`.
     pub isolate_first: bool,
+    /// `--exec`.
+    #[serde(default)]
+    pub exec: bool,
     /// `--dry-run`.
     pub dry_run: bool,
 }

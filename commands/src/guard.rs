@@ -105,6 +105,9 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
     if context.arguments.isolate_first {
         line.push_str(" --isolate-first");
     }
+    if context.arguments.exec {
+        line.push_str(" --exec");
+    }
     if let Some(reason) = &context.arguments.reason {
         line.push_str(&format!(" reason:\"{reason}\""));
     }

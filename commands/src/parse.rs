@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::definition::{Argument, Arguments, Definition};
 use crate::target::{InvalidName, TargetName};
-use crate::{CATALOGUE, find};
+use crate::{CATALOGUE, find, inspect};
 
 /// Longest command line in bytes: Slack allows 4,000 characters, and a real command needs under 700 (a pod name has at most 253).
 const LINE_LIMIT_BYTES: usize = 2_000;
@@ -18,6 +18,17 @@ pub struct Parsed {
     pub definition: &'static Definition,
     /// Its arguments.
     pub arguments: Arguments,
+}
+
+impl Parsed {
+    /// What a policy has to permit: the command, or what its options make of it.
+    #[must_use]
+    pub fn privilege(&self) -> &'static str {
+        match self.arguments.exec {
+            true => inspect::WITH_EXEC,
+            false => self.definition.name,
+        }
+    }
 }
 
 /// Why a command line was not understood. `Display` says what is wrong, [`UsageError::hint`] what would be right.
@@ -166,6 +177,10 @@ fn take<'w>(
             once(!arguments.isolate_first, word)?;
             arguments.isolate_first = true;
         }
+        None if word == "--exec" && takes(&[Argument::Exec]) => {
+            once(!arguments.exec, word)?;
+            arguments.exec = true;
+        }
         None if word == "--dry-run" && takes(&[Argument::DryRun]) => {
             once(!arguments.dry_run, word)?;
             arguments.dry_run = true;
@@ -212,6 +227,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::Incident
             | Argument::Reason
             | Argument::IsolateFirst
+            | Argument::Exec
             | Argument::DryRun => false,
         };
         if missing {
@@ -256,6 +272,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Incident => &["incident:"],
             Argument::Reason => &["reason:"],
             Argument::IsolateFirst => &["--isolate-first"],
+            Argument::Exec => &["--exec"],
             Argument::DryRun => &["--dry-run"],
             Argument::Request | Argument::OptionalRequest | Argument::Topic => &[],
         })

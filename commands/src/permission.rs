@@ -55,11 +55,13 @@ macro_rules! needs {
 }
 
 needs! { KUBERNETES, KubernetesAction, cluster, project:
-    CapturePriorState of [quarantine, cordon, label, drain, uncordon] needs [get(NODES), get(PODS)];
+    CapturePriorState of [quarantine, inspect, cordon, label, drain, uncordon] needs [get(NODES), get(PODS)];
     CollectEvidence of [quarantine, inspect] needs [
         get(NODES), get(PODS), list(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
         get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
     ];
+    // By WebSocket it is a GET, for which the API server asks for both.
+    RunProbes of [inspect] needs [get(PODS), get(EXEC), create(EXEC)];
     Cordon of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
     Uncordon of [uncordon] needs [get(NODES), patch(NODES)];
     DisableScaleDown of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
@@ -222,6 +224,7 @@ type Resource = (&'static str, &'static str);
 
 const NODES: Resource = ("", "nodes");
 const PODS: Resource = ("", "pods");
+const EXEC: Resource = ("", "pods/exec");
 const POD_LOGS: Resource = ("", "pods/log");
 const EVICTIONS: Resource = ("", "pods/eviction");
 const EVENTS: Resource = ("", "events");

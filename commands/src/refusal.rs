@@ -48,6 +48,8 @@ pub enum Refusal {
     },
     /// The guide's fixed rule names cannot cover several networks.
     SeveralNetworks(Vec<String>),
+    /// `--exec` without a container to run in.
+    ExecNeedsPod,
     /// The node is isolated by Stanch.
     Isolated(String),
     /// The plan breaks a rule of the linter: a defect of Stanch, never the user's.
@@ -70,6 +72,7 @@ impl fmt::Display for Refusal {
                 write!(f, "tag `{tag}` is on instances that Stanch did not quarantine, and the rules would cut them off: {}", names.join(", "))
             }
             Self::SeveralNetworks(networks) => write!(f, "the instance is in several networks ({}), and the guide's fixed rule names can cover only one", networks.join(", ")),
+            Self::ExecNeedsPod => f.write_str("--exec runs in the containers of a pod, and a node has no suspect"),
             Self::Isolated(node) => write!(f, "node `{node}` is isolated: pods scheduled there would have no network"),
             Self::Unsound(findings) => write!(f, "the plan is unsound and was not proposed: {}", findings.join("; ")),
         }
@@ -93,6 +96,7 @@ impl Refusal {
             Self::DifferentRule { .. } => "delete or correct that rule, or use another `incident:`, which has rule names of its own",
             Self::TagInUse { .. } => "take the tag off those instances, or use another `incident:`, which has a tag of its own",
             Self::SeveralNetworks(_) => "use form = \"strict\" in config/stanch.toml",
+            Self::ExecNeedsPod => "name the pod, as in `inspect pod NAMESPACE/NAME --exec`",
             Self::Isolated(_) => "undo the quarantine first",
             Self::Unsound(_) => {
                 "this is a defect of Stanch: please report it with the request's facts; the guide's manual steps still work"

@@ -111,15 +111,15 @@ impl Stanch {
     }
 
     async fn propose(&mut self, inbound: &Inbound, parsed: &Parsed, person: PersonId, facts: &Facts, planner: Planner) -> Say {
-        let phase = parsed.definition.phase;
-        let Some(approvals_needed) = self.parts.policy.approvals_needed(phase) else {
-            return Say::Rejected(Rejection::NoApprovalsConfigured);
-        };
         let id = self.parts.ids.request_id();
         let context = self.context(&id, parsed, &person, facts);
         let plan = match planner(facts, &context).and_then(check::checked) {
             Ok(plan) => plan,
             Err(refusal) => return Say::Refused(refusal),
+        };
+        let phase = plan.phase(parsed.definition.phase);
+        let Some(approvals_needed) = self.parts.policy.approvals_needed(phase) else {
+            return Say::Rejected(Rejection::NoApprovalsConfigured);
         };
         if parsed.arguments.dry_run {
             return Say::DryRun { plan: Box::new(plan), phase, approvals_needed };
@@ -235,7 +235,7 @@ impl Look {
         target: Option<(Cluster, TargetName)>,
     ) -> Result<(Subject, Option<Facts>), Answer> {
         let subject = self.chat.subject(&inbound.from).await.ok_or_else(|| Box::new(unmapped(inbound)))?;
-        let command = parsed.definition.name;
+        let command = parsed.privilege();
         let Some((cluster, target)) = target else {
             self.permit(&subject, &Ask { command, cluster: None, namespace: None })?;
             return Ok((subject, None));

@@ -61,6 +61,7 @@ impl<'a> Change<'a> {
             }),
             KubernetesAction::CapturePriorState { .. }
             | KubernetesAction::CollectEvidence { .. }
+            | KubernetesAction::RunProbes { .. }
             | KubernetesAction::DenyPodTraffic(_)
             | KubernetesAction::Drain(_)
             | KubernetesAction::VerifyNode { .. } => None,

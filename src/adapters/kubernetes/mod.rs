@@ -7,6 +7,7 @@ mod change;
 mod drain;
 mod evidence;
 mod examine;
+mod probe;
 mod rbac;
 mod selectors;
 mod survey;
@@ -119,6 +120,7 @@ impl KubernetesCluster {
         let outcome = match action {
             KubernetesAction::CapturePriorState { node, suspects } => evidence::capture(session, node, suspects).await,
             KubernetesAction::CollectEvidence { node, suspects } => return evidence::collect(session, node, suspects).await,
+            KubernetesAction::RunProbes { pod, probes } => return probe::run(session, pod, probes).await,
             KubernetesAction::DenyPodTraffic(pod) => change::deny_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::drain(session, drain).await,
             KubernetesAction::VerifyNode { node, suspects } => verify::verify(session, node, suspects).await,
@@ -155,9 +157,10 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
         let session = &mut Session::new(self.client.clone());
         match action {
             // Reads: doing them again is observing them.
-            KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. } => {
-                Observation::NotInPlace
-            }
+            KubernetesAction::CapturePriorState { .. }
+            | KubernetesAction::CollectEvidence { .. }
+            | KubernetesAction::RunProbes { .. }
+            | KubernetesAction::VerifyNode { .. } => Observation::NotInPlace,
             KubernetesAction::DenyPodTraffic(pod) => change::observe_denied_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::observe(session, drain).await,
             KubernetesAction::Cordon(_)

@@ -14,7 +14,7 @@ use stanch::adapters::kubernetes::KubernetesCluster;
 use stanch::core::step::{Outcome, Receipt};
 use stanch::ports::{Actuator as _, Surveyor as _};
 use stanch::sandbox::kubernetes::KubernetesEmulator;
-use stanch_commands::action::{Drain, KubernetesAction};
+use stanch_commands::action::{Drain, KubernetesAction, Probe};
 use stanch_commands::facts::KubernetesFacts;
 use stanch_commands::permission::{ClusterRight, Entry, KUBERNETES, SURVEYS};
 use stanch_commands::target::{PodRef, TargetName};
@@ -94,6 +94,7 @@ fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>) -> Vec<Kubernete
     vec![
         KubernetesAction::CapturePriorState { node: node.clone(), suspects: suspects.clone() },
         KubernetesAction::CollectEvidence { node: node.clone(), suspects },
+        KubernetesAction::RunProbes { pod: suspect.clone(), probes: Probe::ALL.into() },
         KubernetesAction::Cordon(node.clone()),
         KubernetesAction::DisableScaleDown(node.clone()),
         KubernetesAction::ExcludeFromLoadBalancers(node.clone()),
