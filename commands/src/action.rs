@@ -38,6 +38,13 @@ pub enum KubernetesAction {
         /// The suspect pods.
         suspects: Vec<PodRef>,
     },
+    /// Runs programs that only read, in every container of a suspect, into the evidence store. Who watches the container can notice.
+    RunProbes {
+        /// The pod.
+        pod: PodRef,
+        /// Which.
+        probes: BTreeSet<Probe>,
+    },
     /// `spec.unschedulable = true`.
     Cordon(NodeRef),
     /// `spec.unschedulable = false`.
@@ -93,6 +100,43 @@ pub enum KubernetesAction {
     },
 }
 
+/// A program that only reads, with every argument. Nothing of it comes from outside, and no shell is between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// What runs, with its arguments.
+    Processes,
+    /// Sockets and their peers, by the kernel's own tables: hardly any image has `ss`.
+    Sockets,
+    /// What is mounted where.
+    Mounts,
+}
+
+impl Probe {
+    /// Every probe.
+    pub const ALL: [Self; 3] = [Self::Processes, Self::Sockets, Self::Mounts];
+
+    /// Program and arguments.
+    #[must_use]
+    pub fn argv(self) -> &'static [&'static str] {
+        match self {
+            Self::Processes => &["ps", "-ef"],
+            Self::Sockets => &["cat", "/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6", "/proc/net/unix"],
+            Self::Mounts => &["cat", "/proc/self/mountinfo"],
+        }
+    }
+
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Processes => "processes",
+            Self::Sockets => "sockets",
+            Self::Mounts => "mounts",
+        }
+    }
+}
+
 /// Which pods a drain evicts: a rule, bound to the node's uid, since pods come and go until it runs.
 ///
 /// Everything on the node is evicted except the suspects, DaemonSet pods, mirror pods, and pods of protected namespaces.
@@ -122,6 +166,11 @@ pub enum ComputeAction {
         instance: InstanceRef,
         /// Its group, if it is a member.
         group: Option<GroupRef>,
+    },
+    /// Reads the instance, its interfaces, disks and effective firewalls into the evidence store. Values of its metadata stay where they are.
+    CollectEvidence {
+        /// The instance.
+        instance: InstanceRef,
     },
     /// Starts a snapshot. Succeeds when the operation is done: the content is fixed then, even if the snapshot is not READY yet.
     SnapshotDisk {
@@ -312,13 +361,17 @@ impl Action {
     pub fn class(&self) -> ActionClass {
         match self {
             Self::Kubernetes(KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. })
-            | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::SnapshotDisk { .. }) => ActionClass::Preserve,
+            | Self::Compute(
+                ComputeAction::CapturePriorState { .. } | ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. },
+            ) => ActionClass::Preserve,
             Self::Kubernetes(KubernetesAction::VerifyNode { .. })
             | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } | ComputeAction::VerifySsh(_)) => {
                 ActionClass::Verify
             }
+            // A probe changes nothing that Stanch knows of, but warns whoever watches the container: two people decide that.
             Self::Kubernetes(
-                KubernetesAction::Cordon(_)
+                KubernetesAction::RunProbes { .. }
+                | KubernetesAction::Cordon(_)
                 | KubernetesAction::Uncordon(_)
                 | KubernetesAction::DisableScaleDown(_)
                 | KubernetesAction::ExcludeFromLoadBalancers(_)
@@ -359,10 +412,14 @@ impl Action {
     pub fn undo(&self) -> Undo {
         match self {
             Self::Kubernetes(
-                KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. },
+                KubernetesAction::CapturePriorState { .. }
+                | KubernetesAction::CollectEvidence { .. }
+                | KubernetesAction::RunProbes { .. }
+                | KubernetesAction::VerifyNode { .. },
             )
             | Self::Compute(
                 ComputeAction::CapturePriorState { .. }
+                | ComputeAction::CollectEvidence { .. }
                 | ComputeAction::VerifyIsolation { .. }
                 | ComputeAction::VerifySnapshots { .. }
                 | ComputeAction::VerifySsh(_),
@@ -441,7 +498,12 @@ impl KubernetesAction {
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { node, .. } => format!("save the prior state of node {} and its suspects", node.name),
+            Self::CollectEvidence { node, suspects } if suspects.is_empty() => format!("collect objects and events of node {}", node.name),
             Self::CollectEvidence { suspects, .. } => format!("collect objects, events and logs of {}", list(suspects)),
+            Self::RunProbes { pod, probes } => {
+                let names = probes.iter().map(|probe| probe.name()).collect::<Vec<_>>().join(", ");
+                format!("run read-only programs in the containers of {pod}: {names}")
+            }
             Self::Cordon(node) => format!("cordon node {}", node.name),
             Self::Uncordon(node) => format!("uncordon node {}", node.name),
             Self::DisableScaleDown(node) => format!("keep the autoscaler from removing node {}", node.name),
@@ -484,6 +546,9 @@ impl ComputeAction {
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { instance, .. } => format!("save the prior state of instance {}", instance.name),
+            Self::CollectEvidence { instance } => {
+                format!("collect interfaces, disks and effective firewalls of instance {}", instance.name)
+            }
             Self::SnapshotDisk { disk, name, .. } => format!("snapshot disk {} as {name}", disk.name),
             Self::AbandonInstance { instance, group } => format!("abandon instance {} from group {}", instance.name, group.name),
             Self::ProtectFromDeletion(instance) => format!("protect instance {} from deletion", instance.name),

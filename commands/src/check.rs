@@ -57,6 +57,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | KubernetesAction::AllowScaleDown(node)
             | KubernetesAction::IncludeInLoadBalancers(node) => (vec![node], vec![], vec![]),
             KubernetesAction::KeepWhileUnreachable(pod)
+            | KubernetesAction::RunProbes { pod, .. }
             | KubernetesAction::DenyPodTraffic(pod)
             | KubernetesAction::AllowPodTraffic(pod)
             | KubernetesAction::LabelPod { pod, .. } => (vec![], vec![], vec![pod]),
@@ -73,6 +74,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | ComputeAction::UntagIntermediate { .. } => (vec![], vec![], vec![]),
             ComputeAction::VerifySsh(access) => (vec![], vec![&access.instance], vec![]),
             ComputeAction::CapturePriorState { instance, .. }
+            | ComputeAction::CollectEvidence { instance }
             | ComputeAction::AbandonInstance { instance, .. }
             | ComputeAction::ProtectFromDeletion(instance)
             | ComputeAction::KeepBootDisk { instance, .. }
@@ -165,7 +167,7 @@ fn containment_waits_for_evidence_only_as_long_as_allowed(plan: &Plan) -> Vec<St
             matches!(
                 step.action,
                 Action::Kubernetes(KubernetesAction::CollectEvidence { .. } | KubernetesAction::Drain(_))
-                    | Action::Compute(ComputeAction::SnapshotDisk { .. })
+                    | Action::Compute(ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. })
             )
         })
     };

@@ -34,6 +34,8 @@ catalogue! {
     locate,
     status,
     list,
+    doctor,
+    inspect,
     snapshot,
     quarantine,
     cordon,

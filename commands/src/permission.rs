@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
 use crate::{
-    abandon, allow_ssh, cordon, delete_node, drain, firewall, label, locate, quarantine, release, remove_external_ip, revoke_ssh, snapshot,
-    uncordon,
+    abandon, allow_ssh, cordon, delete_node, drain, firewall, inspect, label, locate, quarantine, release, remove_external_ip, revoke_ssh,
+    snapshot, uncordon,
 };
 
 /// A right on the Kubernetes API, as RBAC names it.
@@ -58,11 +58,13 @@ macro_rules! needs {
 }
 
 needs! { KUBERNETES, KubernetesAction, cluster, project:
-    CapturePriorState of [quarantine, cordon, label, drain, uncordon, release] needs [get(NODES), get(PODS)];
-    CollectEvidence of [quarantine, delete_node, release] needs [
-        get(NODES), get(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
-        get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS),
+    CapturePriorState of [quarantine, inspect, cordon, label, drain, uncordon, release] needs [get(NODES), get(PODS)];
+    CollectEvidence of [quarantine, inspect, delete_node, release] needs [
+        get(NODES), get(PODS), list(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
+        get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
     ];
+    // By WebSocket it is a GET, for which the API server asks for both.
+    RunProbes of [inspect] needs [get(PODS), get(EXEC), create(EXEC)];
     Cordon of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
     Uncordon of [uncordon, release] needs [get(NODES), patch(NODES)];
     DisableScaleDown of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
@@ -82,6 +84,10 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
 needs! { COMPUTE, ComputeAction, project, cluster:
     CapturePriorState of [quarantine, abandon, firewall, remove_external_ip, allow_ssh, revoke_ssh, delete_node, release] needs [
         "compute.instances.get", "compute.addresses.list", "compute.instanceGroupManagers.get",
+    ];
+    CollectEvidence of [inspect] needs [
+        "compute.instances.get", "compute.instances.getEffectiveFirewalls", "compute.disks.get", "compute.instanceGroupManagers.get",
+        "compute.instanceGroupManagers.list",
     ];
     // Labels that come with the snapshot need the right to set labels.
     SnapshotDisk of [quarantine, snapshot, delete_node] needs [
@@ -188,6 +194,7 @@ pub static SURVEYS: &[Entry] = &[
 /// Commands that survey.
 const SURVEYING: &[&Definition] = &[
     &locate::DEFINITION,
+    &inspect::DEFINITION,
     &snapshot::DEFINITION,
     &quarantine::DEFINITION,
     &cordon::DEFINITION,
@@ -259,6 +266,7 @@ type Resource = (&'static str, &'static str);
 
 const NODES: Resource = ("", "nodes");
 const PODS: Resource = ("", "pods");
+const EXEC: Resource = ("", "pods/exec");
 const POD_LOGS: Resource = ("", "pods/log");
 const EVICTIONS: Resource = ("", "pods/eviction");
 const EVENTS: Resource = ("", "events");

@@ -63,6 +63,8 @@ pub enum Refusal {
     NotQuarantined(String),
     /// Something would be destroyed that is not kept anywhere. What is missing, a phrase each.
     NotKept(Vec<String>),
+    /// `--exec` without a container to run in.
+    ExecNeedsPod,
     /// The node is isolated by Stanch.
     Isolated(String),
     /// The node of the earlier request is gone or is another one now.
@@ -95,6 +97,7 @@ impl fmt::Display for Refusal {
             Self::NoIntermediate(why) => write!(f, "there is no intermediate VM to come from: {why}"),
             Self::NotQuarantined(tag) => write!(f, "the instance does not carry the tag `{tag}`, and the guide's rule would admit nobody to it"),
             Self::NotKept(missing) => write!(f, "deleting the VM would destroy what is not kept yet: {}", missing.join("; ")),
+            Self::ExecNeedsPod => f.write_str("--exec runs in the containers of a pod, and a node has no suspect"),
             Self::Isolated(node) => write!(f, "node `{node}` is isolated: pods scheduled there would have no network"),
             Self::NodeReplaced(node) => write!(f, "node `{node}` is not the one that the request was about: it was deleted and made again"),
             Self::Unsound(findings) => write!(f, "the plan is unsound and was not proposed: {}", findings.join("; ")),
@@ -128,6 +131,7 @@ impl Refusal {
             Self::NotKept(_) => {
                 "start the snapshots with `snapshot` and ask again when they are READY; --stop-now with a reason plans a waiver instead"
             }
+            Self::ExecNeedsPod => "name the pod, as in `inspect pod NAMESPACE/NAME --exec`",
             Self::Isolated(_) => "undo the quarantine first",
             Self::NodeReplaced(_) => {
                 "what Stanch did to it is gone with it; firewall rules named quarantine-… may remain: delete them by hand"

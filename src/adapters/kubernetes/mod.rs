@@ -6,6 +6,8 @@
 mod change;
 mod drain;
 mod evidence;
+mod examine;
+mod probe;
 mod rbac;
 mod removal;
 mod selectors;
@@ -119,6 +121,7 @@ impl KubernetesCluster {
         let outcome = match action {
             KubernetesAction::CapturePriorState { node, suspects } => evidence::capture(session, node, suspects).await,
             KubernetesAction::CollectEvidence { node, suspects } => return evidence::collect(session, node, suspects).await,
+            KubernetesAction::RunProbes { pod, probes } => return probe::run(session, pod, probes).await,
             KubernetesAction::DenyPodTraffic(pod) => change::deny_traffic(session, pod).await,
             KubernetesAction::DeletePod { pod, grace_s, .. } => removal::delete_pod(session, pod, *grace_s).await,
             KubernetesAction::AllowPodTraffic(pod) => removal::allow_traffic(session, pod).await,
@@ -160,9 +163,10 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
         let session = &mut Session::new(self.client.clone());
         match action {
             // Reads: doing them again is observing them.
-            KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. } => {
-                Observation::NotInPlace
-            }
+            KubernetesAction::CapturePriorState { .. }
+            | KubernetesAction::CollectEvidence { .. }
+            | KubernetesAction::RunProbes { .. }
+            | KubernetesAction::VerifyNode { .. } => Observation::NotInPlace,
             KubernetesAction::DenyPodTraffic(pod) => change::observe_denied_traffic(session, pod).await,
             KubernetesAction::DeletePod { pod, .. } => removal::observe_deleted_pod(session, pod).await,
             KubernetesAction::AllowPodTraffic(pod) => removal::observe_allowed_traffic(session, pod).await,
