@@ -41,6 +41,7 @@ catalogue! {
     abandon,
     firewall,
     remove_external_ip,
+    redeploy,
     delete_node,
     release,
     uncordon,

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
-use crate::{abandon, cordon, delete_node, drain, firewall, label, locate, quarantine, release, remove_external_ip, snapshot, uncordon};
+use crate::{
+    abandon, cordon, delete_node, drain, firewall, label, locate, quarantine, redeploy, release, remove_external_ip, snapshot, uncordon,
+};
 
 /// A right on the Kubernetes API, as RBAC names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,8 +57,8 @@ macro_rules! needs {
 }
 
 needs! { KUBERNETES, KubernetesAction, cluster, project:
-    CapturePriorState of [quarantine, cordon, label, drain, uncordon, release] needs [get(NODES), get(PODS)];
-    CollectEvidence of [quarantine, delete_node, release] needs [
+    CapturePriorState of [quarantine, cordon, label, drain, redeploy, uncordon, release] needs [get(NODES), get(PODS)];
+    CollectEvidence of [quarantine, redeploy, delete_node, release] needs [
         get(NODES), get(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
         get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS),
     ];
@@ -71,7 +73,7 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
     IncludeInLoadBalancers of [release] needs [get(NODES), patch(NODES)];
     RestorePod of [release] needs [get(PODS), patch(PODS)];
     AllowPodTraffic of [release] needs [get(PODS), get(NETWORK_POLICIES), delete(NETWORK_POLICIES)];
-    DeletePod of [release] needs [get(PODS), get(NODES), delete(PODS)];
+    DeletePod of [redeploy, release] needs [get(PODS), get(NODES), list(PODS), delete(PODS)];
     Drain of [quarantine, drain] needs [get(NODES), get(PODS), list(PODS), create(EVICTIONS)];
     VerifyNode of [quarantine] needs [get(NODES), get(PODS), list(PODS)];
 }
@@ -81,7 +83,7 @@ needs! { COMPUTE, ComputeAction, project, cluster:
         "compute.instances.get", "compute.addresses.list", "compute.instanceGroupManagers.get",
     ];
     // Labels that come with the snapshot need the right to set labels.
-    SnapshotDisk of [quarantine, snapshot, delete_node] needs [
+    SnapshotDisk of [quarantine, snapshot, redeploy, delete_node] needs [
         "compute.snapshots.get", "compute.disks.get", "compute.disks.createSnapshot", "compute.snapshots.create",
         "compute.snapshots.setLabels", "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
@@ -184,6 +186,7 @@ const SURVEYING: &[&Definition] = &[
     &firewall::DEFINITION,
     &remove_external_ip::DEFINITION,
     &uncordon::DEFINITION,
+    &redeploy::DEFINITION,
     &delete_node::DEFINITION,
     &release::DEFINITION,
 ];
