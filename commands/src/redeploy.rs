@@ -53,7 +53,7 @@ impl Kept {
         let mut kept = vec![steps.add_with_deadline(collect, [], context.limits.evidence_deadline_s)];
         match (&facts.compute, context.form) {
             (Ok(compute), Form::Strict) => kept.extend(snapshot::add(steps, facts, compute, context, &mut consequences.decisions)),
-            (Ok(_), Form::Guide) => {}
+            (Ok(_), Form::Guide) => consequences.decisions.push("form guide: no snapshots; `snapshot` makes them".into()),
             (Err(_), _) => consequences.decisions.push("the node's disks are out of reach: the evidence holds the API's objects and the logs, no disk".into()),
         }
         if waiver.is_some() {
