@@ -42,6 +42,7 @@ catalogue! {
     firewall,
     remove_external_ip,
     redeploy,
+    delete_workload,
     delete_node,
     release,
     uncordon,

@@ -131,6 +131,9 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     if suspect.owner.is_some() {
         consequences.residual_risk.push("the replacement runs the same image: it can be compromised in the same way".into());
     }
+    if let Some(above) = facts.kubernetes.workload.as_ref().and_then(|workload| workload.above.as_ref()) {
+        consequences.decisions.push(format!("above its owner: {above}"));
+    }
     let delete = KubernetesAction::DeletePod { pod: suspect.pod.clone(), grace_s: GRACE_S, waiver: kept.waiver.clone() };
     steps.add(delete, kept.before_deletion());
     Ok(guard::draft(DEFINITION.name, facts, context, consequences, steps.finish()))

@@ -180,7 +180,7 @@ fn secret_names(pod: &Value) -> BTreeSet<String> {
 }
 
 /// The object without the values of environment variables, and without the annotation that repeats them.
-fn redacted(mut object: Value) -> Value {
+pub(super) fn redacted(mut object: Value) -> Value {
     redact(&mut object);
     object
 }
