@@ -89,3 +89,11 @@ async fn redeploy_leaves_what_delete_pods_leaves() {
     assert!(guide["pods"].get("shop/cart-7d4b9c6f5-x2x9q").is_none());
     assert_same(&guide, &stanch);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delete_workload_leaves_what_delete_deployments_leaves() {
+    let Some(guide) = by_kubectl("delete deployments cart -n shop").await else { return };
+    let stanch = by_stanch("delete-workload pod shop/cart-7d4b9c6f5-x2x9q").await;
+    assert!(pods(&guide).keys().all(|pod| !pod.contains("\"cart\"")), "{:?}", pods(&guide));
+    assert_same(&guide, &stanch);
+}

@@ -4,8 +4,9 @@
 use stanch_commands::action::{Action, KubernetesAction};
 use stanch_commands::check;
 use stanch_commands::definition::Definition;
-use stanch_commands::facts::{Facts, NoInstance, Owner, PodFacts};
+use stanch_commands::facts::{Facts, NoInstance, Owner, PodFacts, WorkloadFacts};
 use stanch_commands::plan::{Draft, Edge, Form, Plan};
+use stanch_commands::target::{PodRef, WorkloadKind, WorkloadRef};
 
 use crate::plans::{SUSPECT, facts, plan, text};
 
@@ -88,6 +89,67 @@ fn no_pod_is_deleted_before_its_evidence_is_stored() {
         [
             "step 5 changes something before its prior state is saved",
             "step 5 destroys before evidence is stored and the snapshots are READY"
+        ]
+    );
+}
+
+/// The suspect's Deployment, with two pods, an autoscaler and a tool that makes it again.
+fn in_deployment() -> Facts {
+    let mut facts = facts();
+    let suspect = suspect(&mut facts).pod.clone();
+    let of = |kind, name: &str| WorkloadRef {
+        kind,
+        namespace: "shop".parse().unwrap(),
+        name: name.parse().unwrap(),
+        uid: format!("uid-{name}").parse().unwrap(),
+    };
+    let other = PodRef { name: "cart-7d4b9c6f5-b8n5z".parse().unwrap(), uid: "uid-other".parse().unwrap(), ..suspect.clone() };
+    facts.kubernetes.workload = Some(WorkloadFacts {
+        chain: vec![of(WorkloadKind::ReplicaSet, "cart-7d4b9c6f5"), of(WorkloadKind::Deployment, "cart")],
+        pods: vec![(other, Some("node-b".parse().unwrap())), (suspect, Some(facts.kubernetes.node.node.name.clone()))],
+        replicas: Some(2),
+        autoscalers: vec!["cart".into()],
+        makers: vec!["Flux Kustomization shop".into()],
+        ..WorkloadFacts::default()
+    });
+    facts
+}
+
+fn workload(facts: &mut Facts) -> &mut WorkloadFacts {
+    facts.kubernetes.workload.as_mut().unwrap()
+}
+
+#[test]
+fn a_workload_is_deleted_by_its_highest_owner_once_its_manifests_are_kept() {
+    let line = format!("delete-workload {SUSPECT}");
+    let mut all = text(&plan(&line, Form::Strict, &in_deployment()).unwrap());
+    all.push_str(&text(&plan(&format!("{line} --stop-now reason:\"data is leaving\""), Form::Guide, &in_deployment()).unwrap()));
+    let mut stateful = autopilot(in_deployment());
+    let facts = workload(&mut stateful);
+    facts.chain = vec![WorkloadRef { kind: WorkloadKind::StatefulSet, ..facts.chain.remove(1) }];
+    all.push_str(&text(&plan(&line, Form::Strict, &stateful).unwrap()));
+    let mut bare = autopilot(owned(None));
+    bare.kubernetes.workload = Some(WorkloadFacts { unread: vec!["its autoscalers: no".into()], ..WorkloadFacts::default() });
+    all.push_str(&text(&plan(&line, Form::Strict, &bare).unwrap()));
+    insta::assert_snapshot!("delete_workload", all);
+}
+
+#[test]
+fn a_workload_of_an_unknown_maker_is_refused() {
+    let mut custom = in_deployment();
+    workload(&mut custom).above = Some("Pizza margherita (pizza.example/v1) controls it, a kind that Stanch does not know".into());
+    insta::assert_snapshot!("delete_workload_refusals", refusal(&format!("delete-workload {SUSPECT}"), &custom));
+}
+
+#[test]
+fn no_workload_is_deleted_before_its_manifests_are_stored() {
+    let good = plan(&format!("delete-workload {SUSPECT}"), Form::Strict, &in_deployment()).unwrap();
+    let deletes = |action: &KubernetesAction| matches!(action, KubernetesAction::DeleteWorkload { .. });
+    assert_eq!(
+        without_requirements(&good, deletes),
+        [
+            "step 6 changes something before its prior state is saved",
+            "step 6 destroys before evidence is stored and the snapshots are READY"
         ]
     );
 }

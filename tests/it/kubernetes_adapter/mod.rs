@@ -5,6 +5,7 @@
 
 pub mod contract;
 mod deletions;
+mod eradication;
 mod traps;
 
 use std::collections::BTreeSet;
