@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::firewall_rule::FirewallRule;
 use crate::prior::PodPrior;
 use crate::ssh_key::SshKey;
-use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, RequestId, Uid};
+use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, RequestId, Uid, WorkloadRef};
 
 /// One step's action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,25 @@ pub enum KubernetesAction {
         grace_s: u32,
         /// Why it may go without stored evidence. `None`: the plan requires it.
         waiver: Option<String>,
+    },
+    /// Reads the manifests of these workloads into the evidence store. One that cannot be read fails the step.
+    SaveManifests(Vec<WorkloadRef>),
+    /// Deletes a workload with everything that it owns, owner last (`propagationPolicy=Foreground`), so that nothing is started again
+    /// meanwhile. Succeeds when the API has accepted it.
+    DeleteWorkload {
+        /// The workload.
+        workload: WorkloadRef,
+        /// Why it may go without stored evidence. `None`: the plan requires it.
+        waiver: Option<String>,
+    },
+    /// Reads, until a deadline, that workloads and pods are gone and that nothing made them again.
+    VerifyWorkloadGone {
+        /// The chain of owners.
+        workloads: Vec<WorkloadRef>,
+        /// The pods.
+        pods: Vec<PodRef>,
+        /// Seconds until what is left is named.
+        deadline_s: u32,
     },
     /// Evicts the pods on a node through the eviction API, until it is empty or the deadline passed.
     Drain(Drain),
@@ -360,11 +379,13 @@ impl Action {
     #[must_use]
     pub fn class(&self) -> ActionClass {
         match self {
-            Self::Kubernetes(KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. })
+            Self::Kubernetes(
+                KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::SaveManifests(_),
+            )
             | Self::Compute(
                 ComputeAction::CapturePriorState { .. } | ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. },
             ) => ActionClass::Preserve,
-            Self::Kubernetes(KubernetesAction::VerifyNode { .. })
+            Self::Kubernetes(KubernetesAction::VerifyNode { .. } | KubernetesAction::VerifyWorkloadGone { .. })
             | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } | ComputeAction::VerifySsh(_)) => {
                 ActionClass::Verify
             }
@@ -383,6 +404,7 @@ impl Action {
                 | KubernetesAction::RestorePod { .. }
                 | KubernetesAction::AllowPodTraffic(_)
                 | KubernetesAction::DeletePod { .. }
+                | KubernetesAction::DeleteWorkload { .. }
                 | KubernetesAction::Drain(_),
             )
             | Self::Compute(
@@ -415,6 +437,8 @@ impl Action {
                 KubernetesAction::CapturePriorState { .. }
                 | KubernetesAction::CollectEvidence { .. }
                 | KubernetesAction::RunProbes { .. }
+                | KubernetesAction::SaveManifests(_)
+                | KubernetesAction::VerifyWorkloadGone { .. }
                 | KubernetesAction::VerifyNode { .. },
             )
             | Self::Compute(
@@ -435,6 +459,9 @@ impl Action {
             Self::Kubernetes(KubernetesAction::DeletePod { .. }) => {
                 Undo::Impossible("the pod's memory and its emptyDir volumes are lost; its manifest is kept as evidence")
             }
+            Self::Kubernetes(KubernetesAction::DeleteWorkload { .. }) => Undo::Impossible(
+                "its pods end for good; its manifests are kept as evidence, without the values of environment variables, to make it again by hand",
+            ),
             Self::Kubernetes(KubernetesAction::Drain(_)) => {
                 Undo::Impossible("evicted pods are replaced elsewhere, or gone if nothing owns them")
             }
@@ -527,6 +554,14 @@ impl KubernetesAction {
                 let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
                 format!("delete pod {pod} (grace period {grace_s} s){waived}")
             }
+            Self::SaveManifests(workloads) => format!("save the manifests of {}", words(workloads)),
+            Self::DeleteWorkload { workload, waiver } => {
+                let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
+                format!("delete {workload} with everything that it owns{waived}")
+            }
+            Self::VerifyWorkloadGone { workloads, pods: of, deadline_s } => {
+                format!("read that {} and {} are gone (at most {deadline_s} s)", words(workloads), pods(of.len()))
+            }
             Self::AllowPodTraffic(pod) => format!("delete the NetworkPolicy that denies the traffic of pod {pod}"),
             Self::Drain(drain) => {
                 format!(
@@ -596,6 +631,10 @@ impl ComputeAction {
             Self::VerifyIsolation { instance, .. } => format!("read tag, firewall, addresses and group of {} back", instance.name),
         }
     }
+}
+
+fn words(workloads: &[WorkloadRef]) -> String {
+    workloads.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn list(pods: &[PodRef]) -> String {

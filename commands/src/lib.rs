@@ -46,6 +46,8 @@ catalogue! {
     remove_external_ip,
     allow_ssh,
     revoke_ssh,
+    redeploy,
+    delete_workload,
     delete_node,
     release,
     uncordon,

@@ -78,6 +78,9 @@ impl<'a> Change<'a> {
             | KubernetesAction::DenyPodTraffic(_)
             | KubernetesAction::AllowPodTraffic(_)
             | KubernetesAction::DeletePod { .. }
+            | KubernetesAction::SaveManifests(_)
+            | KubernetesAction::DeleteWorkload { .. }
+            | KubernetesAction::VerifyWorkloadGone { .. }
             | KubernetesAction::Drain(_)
             | KubernetesAction::VerifyNode { .. } => None,
         }

@@ -215,7 +215,7 @@ fn secret_names(pod: &Value) -> BTreeSet<String> {
 }
 
 /// The object without the values of environment variables and of headers, and without the annotation that repeats them.
-fn redacted(mut object: Value) -> Value {
+pub(super) fn redacted(mut object: Value) -> Value {
     redact(&mut object);
     object
 }

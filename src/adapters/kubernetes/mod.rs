@@ -5,6 +5,7 @@
 
 mod change;
 mod drain;
+mod eradication;
 mod evidence;
 mod examine;
 mod probe;
@@ -14,6 +15,7 @@ mod selectors;
 mod survey;
 mod verify;
 mod wire;
+mod workload;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -123,6 +125,11 @@ impl KubernetesCluster {
             KubernetesAction::CollectEvidence { node, suspects } => return evidence::collect(session, node, suspects).await,
             KubernetesAction::RunProbes { pod, probes } => return probe::run(session, pod, probes).await,
             KubernetesAction::DenyPodTraffic(pod) => change::deny_traffic(session, pod).await,
+            KubernetesAction::SaveManifests(workloads) => return eradication::save(session, workloads).await,
+            KubernetesAction::DeleteWorkload { workload, .. } => eradication::delete(session, workload).await,
+            KubernetesAction::VerifyWorkloadGone { workloads, pods, deadline_s } => {
+                eradication::verify(session, workloads, pods, *deadline_s).await
+            }
             KubernetesAction::DeletePod { pod, grace_s, .. } => removal::delete_pod(session, pod, *grace_s).await,
             KubernetesAction::AllowPodTraffic(pod) => removal::allow_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::drain(session, drain).await,
@@ -166,8 +173,11 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
             KubernetesAction::CapturePriorState { .. }
             | KubernetesAction::CollectEvidence { .. }
             | KubernetesAction::RunProbes { .. }
+            | KubernetesAction::SaveManifests(_)
+            | KubernetesAction::VerifyWorkloadGone { .. }
             | KubernetesAction::VerifyNode { .. } => Observation::NotInPlace,
             KubernetesAction::DenyPodTraffic(pod) => change::observe_denied_traffic(session, pod).await,
+            KubernetesAction::DeleteWorkload { workload, .. } => eradication::observe(session, workload).await,
             KubernetesAction::DeletePod { pod, .. } => removal::observe_deleted_pod(session, pod).await,
             KubernetesAction::AllowPodTraffic(pod) => removal::observe_allowed_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::observe(session, drain).await,

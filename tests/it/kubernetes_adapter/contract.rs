@@ -69,7 +69,7 @@ pub async fn contract(client: Client, node_name: &str) {
 }
 
 /// On a cluster of somebody else the suspect's pod has a name of its own.
-async fn name_of_suspect(client: &Client, node: &str) -> String {
+pub(super) async fn name_of_suspect(client: &Client, node: &str) -> String {
     let pods: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::namespaced(client.clone(), "shop");
     let list = kube::api::ListParams::default().labels("app=cart").fields(&format!("spec.nodeName={node}"));
     pods.list(&list).await.unwrap().items.into_iter().next().unwrap().metadata.name.unwrap()

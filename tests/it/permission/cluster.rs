@@ -104,6 +104,7 @@ fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>) -> Vec<Kubernete
         KubernetesAction::VerifyNode { node: node.clone(), suspects: vec![(suspect, label)] },
         KubernetesAction::Drain(drain),
         KubernetesAction::Uncordon(node),
+        KubernetesAction::DeletePod { pod: facts.suspect.clone().unwrap().pod, grace_s: 1, waiver: None },
     ]
 }
 
