@@ -181,27 +181,13 @@ fn take<'w>(
             arguments.key = Some(value.parse().map_err(invalid)?);
         }
         Some(_) => return Err(unexpected()),
-        None if word == "--isolate-first" && takes(&[Argument::IsolateFirst]) => {
-            once(!arguments.isolate_first, word)?;
-            arguments.isolate_first = true;
-        }
-        None if word == "--false-alarm" && takes(&[Argument::FalseAlarm]) => {
-            once(!arguments.false_alarm, word)?;
-            arguments.false_alarm = true;
-        }
-        None if word == "--stop-now" && takes(&[Argument::StopNow]) => {
-            once(!arguments.stop_now, word)?;
-            arguments.stop_now = true;
-        }
-        None if word == "--exec" && takes(&[Argument::Exec]) => {
-            once(!arguments.exec, word)?;
-            arguments.exec = true;
-        }
-        None if word == "--dry-run" && takes(&[Argument::DryRun]) => {
-            once(!arguments.dry_run, word)?;
-            arguments.dry_run = true;
-        }
-        None if word.starts_with('-') => return Err(unexpected()),
+        None if word.starts_with('-') => match switch(arguments, word) {
+            Some((argument, on)) if takes(&[argument]) => {
+                once(!*on, word)?;
+                *on = true;
+            }
+            Some(_) | None => return Err(unexpected()),
+        },
         None if word == "pod" && takes(&[Argument::Pod, Argument::PodOrNode]) => {
             once(arguments.target.is_none(), "a target")?;
             let value = rest.next().ok_or(UsageError::Missing { command, argument: "pod [NAMESPACE/]NAME" })?;
@@ -223,6 +209,18 @@ fn take<'w>(
         None => return Err(unexpected()),
     }
     Ok(())
+}
+
+/// The switch that a word is, and where it is kept.
+fn switch<'a>(arguments: &'a mut Arguments, word: &str) -> Option<(Argument, &'a mut bool)> {
+    Some(match word {
+        "--isolate-first" => (Argument::IsolateFirst, &mut arguments.isolate_first),
+        "--exec" => (Argument::Exec, &mut arguments.exec),
+        "--stop-now" => (Argument::StopNow, &mut arguments.stop_now),
+        "--false-alarm" => (Argument::FalseAlarm, &mut arguments.false_alarm),
+        "--dry-run" => (Argument::DryRun, &mut arguments.dry_run),
+        _ => return None,
+    })
 }
 
 fn pod(text: &str) -> Result<TargetName, InvalidName> {

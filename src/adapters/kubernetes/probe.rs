@@ -115,14 +115,12 @@ async fn drain(stream: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
 }
 
 fn refusal(error: &kube::Error) -> (Option<u16>, String) {
-    match error {
-        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
-            let why = match status.as_u16() {
-                401 | 403 => "no right to create pods/exec".to_owned(),
-                _ => format!("the API answers {status}"),
-            };
-            (Some(status.as_u16()), why)
-        }
-        error => (None, error.to_string()),
-    }
+    let kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) = error else {
+        return (None, error.to_string());
+    };
+    let why = match status.as_u16() {
+        401 | 403 => "no right to create pods/exec".to_owned(),
+        _ => format!("the API answers {status}"),
+    };
+    (Some(status.as_u16()), why)
 }

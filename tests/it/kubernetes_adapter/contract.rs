@@ -36,7 +36,8 @@ pub async fn contract(client: Client, node_name: &str) {
     let saved = subject.succeeds(&KubernetesAction::CapturePriorState { node: node.clone(), suspects: vec![pod.clone()] }).await;
     let Some(Prior::Node(prior)) = saved.prior else { panic!("{:?}", saved.prior) };
     assert!(!prior.unschedulable);
-    assert_eq!(prior.suspects[0].labels["app"], "cart");
+    let label = prior.suspects.first().and_then(|suspect| suspect.labels.get("app"));
+    assert_eq!(label.map(String::as_str), Some("cart"));
 
     evidence(&subject).await;
 
