@@ -240,6 +240,15 @@ pub enum ComputeAction {
     },
     /// `deletionProtection = false`.
     AllowDeletion(InstanceRef),
+    /// Changes the size of a group, from exactly the one that the plan was made on.
+    ResizeGroup {
+        /// The group.
+        group: GroupRef,
+        /// Its size until then, which is its prior state.
+        from: u32,
+        /// Its size afterwards.
+        to: u32,
+    },
     /// Deletes the instance.
     DeleteInstance {
         /// The instance.
@@ -349,6 +358,7 @@ impl Action {
                 | ComputeAction::TagForSsh { .. }
                 | ComputeAction::TagIntermediate { .. }
                 | ComputeAction::UntagIntermediate { .. }
+                | ComputeAction::ResizeGroup { .. }
                 | ComputeAction::DeleteInstance { .. },
             ) => ActionClass::Mutate,
         }
@@ -369,6 +379,9 @@ impl Action {
             ) => Undo::Nothing,
             Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
             Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
+            Self::Compute(ComputeAction::ResizeGroup { .. }) => {
+                Undo::Impossible("a group that is made smaller again chooses by itself which instance it deletes")
+            }
             Self::Compute(ComputeAction::DeleteInstance { .. }) => Undo::Impossible(
                 "a deleted VM does not come back: its memory and Local SSDs are lost; disks can be made from the snapshots",
             ),
@@ -522,6 +535,7 @@ impl ComputeAction {
                 let names: Vec<&str> = snapshots.iter().map(|(_, name)| name.as_str()).collect();
                 format!("read that the snapshots are READY: {}", if names.is_empty() { "none".into() } else { names.join(", ") })
             }
+            Self::ResizeGroup { group, from, to } => format!("resize group {} from {from} to {to}", group.name),
             Self::DeleteInstance { instance, group, waiver } => {
                 let how = group.as_ref().map_or_else(String::new, |group| format!(" through group {}", group.name));
                 let waived =

@@ -69,6 +69,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             ComputeAction::SnapshotDisk { .. }
             | ComputeAction::VerifySnapshots { .. }
             | ComputeAction::EnsureFirewallRule(_)
+            | ComputeAction::ResizeGroup { .. }
             | ComputeAction::TagIntermediate { .. }
             | ComputeAction::UntagIntermediate { .. } => (vec![], vec![], vec![]),
             ComputeAction::VerifySsh(access) => (vec![], vec![&access.instance], vec![]),
@@ -99,6 +100,8 @@ fn writes_follow_the_saved_state(plan: &Plan) -> Vec<String> {
     mutating
         .filter(|(id, step)| {
             let saved = match &step.action {
+                // Its prior state is in the step itself.
+                Action::Compute(ComputeAction::ResizeGroup { .. }) => return false,
                 Action::Kubernetes(_) => &kubernetes,
                 Action::Compute(_) => &compute,
             };

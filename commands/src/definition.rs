@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, GroupSurvey};
 use crate::plan::{Draft, Form};
 use crate::prior::Earlier;
 use crate::refusal::Refusal;
@@ -219,6 +219,9 @@ impl Default for Limits {
 /// Makes a plan from facts.
 pub type Planner = fn(&Facts, &Context) -> Result<Draft, Refusal>;
 
+/// Makes a plan about a group, whose node may be gone.
+pub type GroupPlanner = fn(&GroupSurvey, &Context) -> Result<Draft, Refusal>;
+
 /// What a command does.
 #[derive(Clone, Copy, Debug)]
 pub enum Does {
@@ -236,6 +239,8 @@ pub enum Does {
     Locate,
     /// Surveys the target, plans, asks for approvals, carries out.
     Mitigate(Planner),
+    /// The same for the group that an earlier request recorded.
+    Resize(GroupPlanner),
 }
 
 /// A command.

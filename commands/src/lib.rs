@@ -46,6 +46,7 @@ catalogue! {
     revoke_ssh,
     delete_node,
     release,
+    resize_group,
     uncordon,
     cancel,
     halt,

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
 use crate::{
-    abandon, allow_ssh, cordon, delete_node, drain, firewall, label, locate, quarantine, release, remove_external_ip, revoke_ssh, snapshot,
-    uncordon,
+    abandon, allow_ssh, cordon, delete_node, drain, firewall, label, locate, quarantine, release, remove_external_ip, resize_group,
+    revoke_ssh, snapshot, uncordon,
 };
 
 /// A right on the Kubernetes API, as RBAC names it.
@@ -124,6 +124,11 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     VerifySnapshots of [delete_node] needs ["compute.snapshots.get"];
     AllowDeletion of [delete_node, release] needs [
         "compute.instances.get", "compute.instances.setDeletionProtection", "compute.zoneOperations.get",
+    ];
+    // It also reads the group before there is a plan.
+    ResizeGroup of [resize_group] needs [
+        "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.update", "compute.zoneOperations.get",
+        "compute.regionOperations.get",
     ];
     // The list, because an instance that some group owns is not deleted by itself.
     DeleteInstance of [delete_node] needs [

@@ -136,6 +136,7 @@ impl Session<'_> {
             ComputeAction::ReleaseBootDisk { instance, device } => self.released_disk(instance, device).await,
             ComputeAction::VerifySnapshots { snapshots } => self.all_ready(snapshots).await,
             ComputeAction::AllowDeletion(instance) => self.deletion_allowed(instance).await,
+            ComputeAction::ResizeGroup { group, from, to } => self.resized(group, *from, *to).await,
             ComputeAction::DeleteInstance { instance, group, .. } => self.deletion(instance, group.as_ref()).await,
             ComputeAction::VerifyIsolation { instance, tag, rules, group } => self.isolation(instance, tag, rules, group.as_ref()).await,
         }
@@ -155,6 +156,7 @@ impl Session<'_> {
             ComputeAction::UntagIntermediate { intermediate, tag } => self.remove_tag(intermediate, tag).await,
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,
+            ComputeAction::ResizeGroup { group, to, .. } => self.resize(group, *to).await,
             ComputeAction::DeleteInstance { instance, group, .. } => self.delete(instance, group.as_ref()).await,
             ComputeAction::ProtectFromDeletion(instance) => self.protect(instance, true).await,
             ComputeAction::AllowDeletion(instance) => self.protect(instance, false).await,

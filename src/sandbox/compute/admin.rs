@@ -222,6 +222,18 @@ impl ComputeEmulator {
         Ok(())
     }
 
+    /// An autoscaler decides about the size of a group.
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn autoscale(&self, group: &str) -> Result<(), ComputeEmulatorError> {
+        let mut state = self.state();
+        let path = state.named("instanceGroupManagers", group)?;
+        let autoscaler = path.replace("/instanceGroupManagers/", "/autoscalers/");
+        state.autoscalers.insert(path, autoscaler);
+        Ok(())
+    }
+
     /// A group becomes a regional one of the same name and members.
     ///
     /// # Errors
