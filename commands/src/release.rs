@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::action::{Action, ComputeAction, KubernetesAction};
-use crate::definition::{Argument, Context, Definition, Does, Phase};
+use crate::definition::{Argument, Arguments, Context, Definition, Does, Phase};
 use crate::facts::{ComputeFacts, Facts, PodFacts};
 use crate::label::{GUIDE_KEY, OWN_KEY};
 use crate::plan::{Consequences, Draft, Edge, StepId, Steps};
@@ -52,7 +52,18 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
         return Err(nothing());
     }
     describe(facts, context, earlier, &mut consequences);
-    Ok(Draft { releases: true, ..guard::draft(DEFINITION.name, facts, context, consequences, steps) })
+    let command = command_line(context);
+    Ok(Draft { releases: true, command, ..guard::draft(DEFINITION.name, facts, context, consequences, steps) })
+}
+
+/// The command takes a request and not a target.
+fn command_line(context: &Context) -> String {
+    let Arguments { request, false_alarm, reason, .. } = &context.arguments;
+    let mut line = DEFINITION.name.to_owned();
+    line.extend(request.iter().map(|request| format!(" {request}")));
+    line.push_str(if *false_alarm { " --false-alarm" } else { "" });
+    line.extend(reason.iter().map(|reason| format!(" reason:\"{reason}\"")));
+    line
 }
 
 struct Release<'p> {

@@ -131,6 +131,10 @@ struct Stanch {
     not_before: BTreeMap<Effect, (Instant, u32)>,
     /// Steps that were started by this process and not yet carried out: all others are observed first.
     fresh: BTreeSet<(RequestId, StepId)>,
+    /// Readings of votes that were begun.
+    readings: u64,
+    /// The newest reading of each request that was counted.
+    counted: BTreeMap<RequestId, u64>,
     /// Requests whose approvers were reminded.
     reminded: BTreeSet<RequestId>,
     /// Requests whose thread knows that they wait for another one.
@@ -162,6 +166,8 @@ impl Stanch {
             doing: BTreeSet::new(),
             not_before: BTreeMap::new(),
             fresh: BTreeSet::new(),
+            readings: 0,
+            counted: BTreeMap::new(),
             reminded: BTreeSet::new(),
             told_of_lock: BTreeSet::new(),
             commands: limiter(COMMANDS),
@@ -228,7 +234,12 @@ impl Stanch {
             Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,
             Report::Posted { id, what, message } => {
                 let at = self.now();
+                let plan = (what == Landmark::Plan).then(|| (id.clone(), message.clone()));
                 self.commit(vec![Entry::Posted { at, request: id, what, message }]).await;
+                // Somebody may have reacted before it was known whose plan the message is.
+                if let Some((id, message)) = plan {
+                    self.read_votes(id, message, None);
+                }
             }
         }
         self.pursue().await;

@@ -104,6 +104,8 @@ pub(super) enum Surveyed {
 pub(super) struct Voted {
     /// The request.
     pub id: RequestId,
+    /// Which reading this is: readings overtake each other, and an older one must not undo a newer one.
+    pub reading: u64,
     /// Whose reaction made us look, if it was one.
     pub hinted: Option<Account>,
     /// What stands there.

@@ -496,6 +496,9 @@ fn ended(id: &RequestId, request: &Request) -> Message {
 fn verdict(request: &Request, ending: &Ending) -> String {
     let node = &request.made.plan.node.name;
     match ending {
+        Ending::Completed if request.made.plan.releases => {
+            format!("Node {node} is released: what can be undone was undone and read back.")
+        }
         Ending::Completed if request.made.plan.isolates => {
             format!("Node {node} is isolated: tag, firewall, addresses and group were read back.")
         }
