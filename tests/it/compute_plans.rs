@@ -4,12 +4,14 @@
 use stanch_commands::action::{Action, ComputeAction};
 use stanch_commands::allow_ssh;
 use stanch_commands::check;
-use stanch_commands::facts::{ComputeFacts, Facts, NeighbourFacts, ReadySnapshot};
+use stanch_commands::definition::{Context, Does};
+use stanch_commands::facts::{ComputeFacts, Facts, GroupState, GroupSurvey, NeighbourFacts, ReadySnapshot};
 use stanch_commands::parse::parse;
 use stanch_commands::plan::{Draft, Edge, Form};
+use stanch_commands::prior::{Earlier, GroupPrior, InstancePrior};
 use stanch_commands::target::InstanceRef;
 
-use crate::plans::{SUSPECT, facts, plan, text};
+use crate::plans::{SUSPECT, context, facts, plan, text};
 
 /// The sandbox's node with a READY snapshot of every disk.
 fn kept() -> Facts {
@@ -223,4 +225,60 @@ fn the_linter_lets_nothing_wide_in() {
         }
         assert!(check::checked(draft).is_err());
     }
+}
+
+/// What is known of the group after the node was abandoned and deleted, two instances having been recorded.
+fn earlier() -> Earlier {
+    let facts = facts();
+    let instance = facts.compute.as_ref().unwrap().instance.clone();
+    let group = facts.compute.as_ref().unwrap().group.as_ref().unwrap();
+    let prior = InstancePrior {
+        instance: instance.clone(),
+        tags: [].into(),
+        access_configs: vec![],
+        deletion_protection: false,
+        disks: vec![],
+        group: Some(GroupPrior { group: group.group.clone(), target_size: group.target_size }),
+    };
+    Earlier {
+        incident: "inc-42".parse().unwrap(),
+        node: facts.kubernetes.node.node.clone(),
+        instance: Some(instance),
+        suspects: vec![],
+        requests: vec!["r-old234".parse().unwrap()],
+        touched: vec![],
+        node_prior: None,
+        instance_prior: Some(prior),
+        rules_made: [].into(),
+    }
+}
+
+fn resized(found: Option<GroupState>, earlier: Option<Earlier>) -> Result<String, String> {
+    let (does, context) = context("resize-group r-old234 reason:\"done\"", Form::Strict);
+    let Does::Resize(planner) = does else { panic!("it resizes nothing") };
+    let group = facts().compute.unwrap().group.unwrap().group;
+    let survey = GroupSurvey { cluster: "sandbox".parse().unwrap(), group, found };
+    let plan = planner(&survey, &Context { earlier, ..context }).and_then(check::checked);
+    plan.map(|plan| text(&plan)).map_err(|refusal| format!("{refusal}; hint: {}", refusal.hint()))
+}
+
+#[test]
+fn a_group_gets_its_recorded_size_back() {
+    let state = |target_size| Some(GroupState { target_size, autoscaler: None });
+    let scaled = Some(GroupState { target_size: 1, autoscaler: Some("zones/us-central1-a/autoscalers/public".into()) });
+    let elsewhere = {
+        let mut earlier = earlier();
+        earlier.instance_prior.as_mut().unwrap().group.as_mut().unwrap().group.name = "another-grp".parse().unwrap();
+        earlier
+    };
+    let cases = [
+        resized(state(1), Some(earlier())),
+        resized(state(2), Some(earlier())),
+        resized(state(3), Some(earlier())),
+        resized(scaled, Some(earlier())),
+        resized(None, Some(earlier())),
+        resized(state(1), None),
+        resized(state(1), Some(elsewhere)),
+    ];
+    insta::assert_snapshot!("resize_group", cases.map(|case| case.unwrap_or_else(|refusal| refusal)).join("\n"));
 }

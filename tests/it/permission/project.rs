@@ -40,7 +40,8 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     let delete = |instance: &InstanceRef, group| ComputeAction::DeleteInstance { instance: instance.clone(), group, waiver: None };
     actions.push(ComputeAction::VerifySnapshots { snapshots: vec![(disk(0), name("snap-1")), (disk(1), name("snap-2"))] });
     actions.push(ComputeAction::AllowDeletion(instance.clone()));
-    actions.extend([delete(&other, Some(group)), delete(&instance, None)]);
+    actions.extend([delete(&other, Some(group.clone())), delete(&instance, None)]);
+    actions.push(ComputeAction::ResizeGroup { group, from: 0, to: 1 });
     actions
 }
 
