@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::firewall_rule::FirewallRule;
 use crate::prior::PodPrior;
 use crate::ssh_key::SshKey;
-use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, RequestId, Uid};
+use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, RequestId, Uid, WorkloadRef};
 
 /// One step's action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,13 @@ pub enum KubernetesAction {
         node: NodeRef,
         /// The suspect pods.
         suspects: Vec<PodRef>,
+    },
+    /// Runs programs that only read, in every container of a suspect, into the evidence store. Who watches the container can notice.
+    RunProbes {
+        /// The pod.
+        pod: PodRef,
+        /// Which.
+        probes: BTreeSet<Probe>,
     },
     /// `spec.unschedulable = true`.
     Cordon(NodeRef),
@@ -82,6 +89,25 @@ pub enum KubernetesAction {
         /// Why it may go without stored evidence. `None`: the plan requires it.
         waiver: Option<String>,
     },
+    /// Reads the manifests of these workloads into the evidence store. One that cannot be read fails the step.
+    SaveManifests(Vec<WorkloadRef>),
+    /// Deletes a workload with everything that it owns, owner last (`propagationPolicy=Foreground`), so that nothing is started again
+    /// meanwhile. Succeeds when the API has accepted it.
+    DeleteWorkload {
+        /// The workload.
+        workload: WorkloadRef,
+        /// Why it may go without stored evidence. `None`: the plan requires it.
+        waiver: Option<String>,
+    },
+    /// Reads, until a deadline, that workloads and pods are gone and that nothing made them again.
+    VerifyWorkloadGone {
+        /// The chain of owners.
+        workloads: Vec<WorkloadRef>,
+        /// The pods.
+        pods: Vec<PodRef>,
+        /// Seconds until what is left is named.
+        deadline_s: u32,
+    },
     /// Evicts the pods on a node through the eviction API, until it is empty or the deadline passed.
     Drain(Drain),
     /// Reads back what the Kubernetes steps left.
@@ -91,6 +117,43 @@ pub enum KubernetesAction {
         /// The suspects that must still be there, with the labels that they must carry.
         suspects: Vec<(PodRef, BTreeMap<String, String>)>,
     },
+}
+
+/// A program that only reads, with every argument. Nothing of it comes from outside, and no shell is between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// What runs, with its arguments.
+    Processes,
+    /// Sockets and their peers, by the kernel's own tables: hardly any image has `ss`.
+    Sockets,
+    /// What is mounted where.
+    Mounts,
+}
+
+impl Probe {
+    /// Every probe.
+    pub const ALL: [Self; 3] = [Self::Processes, Self::Sockets, Self::Mounts];
+
+    /// Program and arguments.
+    #[must_use]
+    pub fn argv(self) -> &'static [&'static str] {
+        match self {
+            Self::Processes => &["ps", "-ef"],
+            Self::Sockets => &["cat", "/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6", "/proc/net/unix"],
+            Self::Mounts => &["cat", "/proc/self/mountinfo"],
+        }
+    }
+
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Processes => "processes",
+            Self::Sockets => "sockets",
+            Self::Mounts => "mounts",
+        }
+    }
 }
 
 /// Which pods a drain evicts: a rule, bound to the node's uid, since pods come and go until it runs.
@@ -122,6 +185,11 @@ pub enum ComputeAction {
         instance: InstanceRef,
         /// Its group, if it is a member.
         group: Option<GroupRef>,
+    },
+    /// Reads the instance, its interfaces, disks and effective firewalls into the evidence store. Values of its metadata stay where they are.
+    CollectEvidence {
+        /// The instance.
+        instance: InstanceRef,
     },
     /// Starts a snapshot. Succeeds when the operation is done: the content is fixed then, even if the snapshot is not READY yet.
     SnapshotDisk {
@@ -320,14 +388,20 @@ impl Action {
     #[must_use]
     pub fn class(&self) -> ActionClass {
         match self {
-            Self::Kubernetes(KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. })
-            | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::SnapshotDisk { .. }) => ActionClass::Preserve,
-            Self::Kubernetes(KubernetesAction::VerifyNode { .. })
+            Self::Kubernetes(
+                KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::SaveManifests(_),
+            )
+            | Self::Compute(
+                ComputeAction::CapturePriorState { .. } | ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. },
+            ) => ActionClass::Preserve,
+            Self::Kubernetes(KubernetesAction::VerifyNode { .. } | KubernetesAction::VerifyWorkloadGone { .. })
             | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } | ComputeAction::VerifySsh(_)) => {
                 ActionClass::Verify
             }
+            // A probe changes nothing that Stanch knows of, but warns whoever watches the container: two people decide that.
             Self::Kubernetes(
-                KubernetesAction::Cordon(_)
+                KubernetesAction::RunProbes { .. }
+                | KubernetesAction::Cordon(_)
                 | KubernetesAction::Uncordon(_)
                 | KubernetesAction::DisableScaleDown(_)
                 | KubernetesAction::ExcludeFromLoadBalancers(_)
@@ -339,6 +413,7 @@ impl Action {
                 | KubernetesAction::RestorePod { .. }
                 | KubernetesAction::AllowPodTraffic(_)
                 | KubernetesAction::DeletePod { .. }
+                | KubernetesAction::DeleteWorkload { .. }
                 | KubernetesAction::Drain(_),
             )
             | Self::Compute(
@@ -369,10 +444,16 @@ impl Action {
     pub fn undo(&self) -> Undo {
         match self {
             Self::Kubernetes(
-                KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. },
+                KubernetesAction::CapturePriorState { .. }
+                | KubernetesAction::CollectEvidence { .. }
+                | KubernetesAction::RunProbes { .. }
+                | KubernetesAction::SaveManifests(_)
+                | KubernetesAction::VerifyWorkloadGone { .. }
+                | KubernetesAction::VerifyNode { .. },
             )
             | Self::Compute(
                 ComputeAction::CapturePriorState { .. }
+                | ComputeAction::CollectEvidence { .. }
                 | ComputeAction::VerifyIsolation { .. }
                 | ComputeAction::VerifySnapshots { .. }
                 | ComputeAction::VerifySsh(_),
@@ -391,6 +472,9 @@ impl Action {
             Self::Kubernetes(KubernetesAction::DeletePod { .. }) => {
                 Undo::Impossible("the pod's memory and its emptyDir volumes are lost; its manifest is kept as evidence")
             }
+            Self::Kubernetes(KubernetesAction::DeleteWorkload { .. }) => Undo::Impossible(
+                "its pods end for good; its manifests are kept as evidence, without the values of environment variables, to make it again by hand",
+            ),
             Self::Kubernetes(KubernetesAction::Drain(_)) => {
                 Undo::Impossible("evicted pods are replaced elsewhere, or gone if nothing owns them")
             }
@@ -454,7 +538,12 @@ impl KubernetesAction {
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { node, .. } => format!("save the prior state of node {} and its suspects", node.name),
+            Self::CollectEvidence { node, suspects } if suspects.is_empty() => format!("collect objects and events of node {}", node.name),
             Self::CollectEvidence { suspects, .. } => format!("collect objects, events and logs of {}", list(suspects)),
+            Self::RunProbes { pod, probes } => {
+                let names = probes.iter().map(|probe| probe.name()).collect::<Vec<_>>().join(", ");
+                format!("run read-only programs in the containers of {pod}: {names}")
+            }
             Self::Cordon(node) => format!("cordon node {}", node.name),
             Self::Uncordon(node) => format!("uncordon node {}", node.name),
             Self::DisableScaleDown(node) => format!("keep the autoscaler from removing node {}", node.name),
@@ -478,6 +567,14 @@ impl KubernetesAction {
                 let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
                 format!("delete pod {pod} (grace period {grace_s} s){waived}")
             }
+            Self::SaveManifests(workloads) => format!("save the manifests of {}", words(workloads)),
+            Self::DeleteWorkload { workload, waiver } => {
+                let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
+                format!("delete {workload} with everything that it owns{waived}")
+            }
+            Self::VerifyWorkloadGone { workloads, pods: of, deadline_s } => {
+                format!("read that {} and {} are gone (at most {deadline_s} s)", words(workloads), pods(of.len()))
+            }
             Self::AllowPodTraffic(pod) => format!("delete the NetworkPolicy that denies the traffic of pod {pod}"),
             Self::Drain(drain) => {
                 format!(
@@ -497,6 +594,9 @@ impl ComputeAction {
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { instance, .. } => format!("save the prior state of instance {}", instance.name),
+            Self::CollectEvidence { instance } => {
+                format!("collect interfaces, disks and effective firewalls of instance {}", instance.name)
+            }
             Self::SnapshotDisk { disk, name, .. } => format!("snapshot disk {} as {name}", disk.name),
             Self::AbandonInstance { instance, group } => format!("abandon instance {} from group {}", instance.name, group.name),
             Self::ProtectFromDeletion(instance) => format!("protect instance {} from deletion", instance.name),
@@ -545,6 +645,10 @@ impl ComputeAction {
             Self::VerifyIsolation { instance, .. } => format!("read tag, firewall, addresses and group of {} back", instance.name),
         }
     }
+}
+
+fn words(workloads: &[WorkloadRef]) -> String {
+    workloads.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn list(pods: &[PodRef]) -> String {

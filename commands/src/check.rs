@@ -57,10 +57,15 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | KubernetesAction::AllowScaleDown(node)
             | KubernetesAction::IncludeInLoadBalancers(node) => (vec![node], vec![], vec![]),
             KubernetesAction::KeepWhileUnreachable(pod)
+            | KubernetesAction::RunProbes { pod, .. }
             | KubernetesAction::DenyPodTraffic(pod)
             | KubernetesAction::AllowPodTraffic(pod)
             | KubernetesAction::LabelPod { pod, .. } => (vec![], vec![], vec![pod]),
             KubernetesAction::DeletePod { pod, .. } => (vec![], vec![], vec![pod]),
+            // Workloads are bound by what the survey found above the suspect; the plan names none of its own.
+            KubernetesAction::SaveManifests(_) | KubernetesAction::DeleteWorkload { .. } | KubernetesAction::VerifyWorkloadGone { .. } => {
+                (vec![], vec![], vec![])
+            }
             KubernetesAction::RestorePod { prior, .. } => (vec![], vec![], vec![&prior.pod]),
             KubernetesAction::Drain(drain) => (vec![&drain.node], vec![], vec![]),
             KubernetesAction::VerifyNode { node, suspects } => (vec![node], vec![], suspects.iter().map(|(pod, _)| pod).collect()),
@@ -74,6 +79,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | ComputeAction::UntagIntermediate { .. } => (vec![], vec![], vec![]),
             ComputeAction::VerifySsh(access) => (vec![], vec![&access.instance], vec![]),
             ComputeAction::CapturePriorState { instance, .. }
+            | ComputeAction::CollectEvidence { instance }
             | ComputeAction::AbandonInstance { instance, .. }
             | ComputeAction::ProtectFromDeletion(instance)
             | ComputeAction::KeepBootDisk { instance, .. }
@@ -167,8 +173,9 @@ fn containment_waits_for_evidence_only_as_long_as_allowed(plan: &Plan) -> Vec<St
         plan.step(id).is_some_and(|step| {
             matches!(
                 step.action,
-                Action::Kubernetes(KubernetesAction::CollectEvidence { .. } | KubernetesAction::Drain(_))
-                    | Action::Compute(ComputeAction::SnapshotDisk { .. })
+                Action::Kubernetes(
+                    KubernetesAction::CollectEvidence { .. } | KubernetesAction::SaveManifests(_) | KubernetesAction::Drain(_)
+                ) | Action::Compute(ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. })
             )
         })
     };
@@ -183,10 +190,13 @@ fn containment_waits_for_evidence_only_as_long_as_allowed(plan: &Plan) -> Vec<St
 
 /// Missing evidence blocks destruction, unless the waiver is part of what people agree to.
 fn destruction_requires_what_is_kept(plan: &Plan) -> Vec<String> {
-    let evidence = find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::CollectEvidence { .. })));
+    let evidence = find(plan, |action| {
+        matches!(action, Action::Kubernetes(KubernetesAction::CollectEvidence { .. } | KubernetesAction::SaveManifests(_)))
+    });
     let snapshots = find(plan, |action| matches!(action, Action::Compute(ComputeAction::VerifySnapshots { .. })));
     let waived = |action: &Action| match action {
-        Action::Compute(ComputeAction::DeleteInstance { waiver, .. }) | Action::Kubernetes(KubernetesAction::DeletePod { waiver, .. }) => {
+        Action::Compute(ComputeAction::DeleteInstance { waiver, .. })
+        | Action::Kubernetes(KubernetesAction::DeletePod { waiver, .. } | KubernetesAction::DeleteWorkload { waiver, .. }) => {
             waiver.is_some()
         }
         _ => false,
@@ -261,7 +271,11 @@ fn network_returns_after_the_suspect_and_before_the_rules_go(plan: &Plan) -> Vec
 /// Whether a step destroys, or clears the way for what does.
 fn destroys(plan: &Plan, step: StepId) -> bool {
     let deletes = |action: &Action| {
-        matches!(action, Action::Compute(ComputeAction::DeleteInstance { .. }) | Action::Kubernetes(KubernetesAction::DeletePod { .. }))
+        matches!(
+            action,
+            Action::Compute(ComputeAction::DeleteInstance { .. })
+                | Action::Kubernetes(KubernetesAction::DeletePod { .. } | KubernetesAction::DeleteWorkload { .. })
+        )
     };
     plan.step(step).is_some_and(|step| match &step.action {
         Action::Compute(ComputeAction::AllowDeletion(_)) => {

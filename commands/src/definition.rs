@@ -74,6 +74,8 @@ pub enum Argument {
     StopNow,
     /// `--false-alarm`.
     FalseAlarm,
+    /// `--exec`.
+    Exec,
     /// `--dry-run`.
     DryRun,
 }
@@ -98,6 +100,7 @@ impl Argument {
             Self::OptionalKey => "[key:\"ALGORITHM BASE64 USER\"]",
             Self::StopNow => "[--stop-now]",
             Self::FalseAlarm => "[--false-alarm]",
+            Self::Exec => "[--exec]",
             Self::DryRun => "[--dry-run]",
         }
     }
@@ -121,6 +124,7 @@ impl Argument {
             Self::OptionalKey => "the public key to take back; without it, every key that Stanch added",
             Self::FalseAlarm => "the suspect is innocent: give it its labels back instead of deleting it",
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
+            Self::Exec => "also run ps and read /proc in the containers: whoever watches them can notice, so it needs an approval",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
     }
@@ -154,6 +158,9 @@ pub struct Arguments {
     pub stop_now: bool,
     /// `--false-alarm`.
     pub false_alarm: bool,
+    /// `--exec`.
+    #[serde(default)]
+    pub exec: bool,
     /// `--dry-run`.
     pub dry_run: bool,
 }
@@ -231,6 +238,8 @@ pub enum Does {
     Status,
     /// Shows what is open and isolated.
     List,
+    /// Examines what Stanch depends on.
+    Doctor,
     /// Withdraws a request of one's own.
     Cancel,
     /// Stops a run.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::action::AccessConfig;
 use crate::firewall_rule::FirewallRule;
 use crate::target::{
-    ClusterName, ComputeName, DiskRef, GroupRef, InstanceRef, Location, Namespace, NetworkRef, NodeRef, PodRef, ProjectId, TargetName,
+    ClusterName, ComputeName, DiskRef, GroupRef, InstanceRef, Location, Namespace, NetworkRef, NodeName, NodeRef, PodRef, ProjectId,
+    TargetName, WorkloadRef,
 };
 
 /// What to survey.
@@ -86,6 +87,29 @@ pub struct KubernetesFacts {
     pub policies: Vec<PolicyFacts>,
     /// How many other nodes are schedulable: where evicted pods can go.
     pub other_schedulable_nodes: usize,
+    /// What keeps the suspect running.
+    pub workload: Option<WorkloadFacts>,
+}
+
+/// What keeps the suspect running: its owners, and everything that they keep running with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadFacts {
+    /// Controlling owners, from the suspect's own up to the highest that Stanch knows. Empty: nothing owns it.
+    pub chain: Vec<WorkloadRef>,
+    /// What controls the highest, and why Stanch knows no more of it. `None`: the chain is complete.
+    pub above: Option<String>,
+    /// The pods of the highest owner, with their nodes.
+    pub pods: Vec<(PodRef, Option<NodeName>)>,
+    /// `spec.replicas` of the highest owner, if its kind has it.
+    pub replicas: Option<u32>,
+    /// Names of HorizontalPodAutoscalers that scale one of the chain.
+    pub autoscalers: Vec<String>,
+    /// Who would make the highest owner, or a bare pod, again, as its marks say. A phrase each.
+    pub makers: Vec<String>,
+    /// Deleting the highest owner deletes the volume claims of its pods too.
+    pub deletes_claims: bool,
+    /// What could not be read, and why. A phrase each.
+    pub unread: Vec<String>,
 }
 
 /// A pod.

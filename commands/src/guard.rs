@@ -115,6 +115,9 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
     if context.arguments.stop_now {
         line.push_str(" --stop-now");
     }
+    if context.arguments.exec {
+        line.push_str(" --exec");
+    }
     if let Some(reason) = &context.arguments.reason {
         line.push_str(&format!(" reason:\"{reason}\""));
     }

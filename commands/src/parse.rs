@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::definition::{Argument, Arguments, Definition};
 use crate::target::{InvalidName, TargetName};
-use crate::{CATALOGUE, find};
+use crate::{CATALOGUE, find, inspect};
 
 /// Longest command line in bytes: Slack allows 4,000 characters, and a real command needs under 700 (a pod name has at most 253).
 const LINE_LIMIT_BYTES: usize = 2_000;
@@ -18,6 +18,17 @@ pub struct Parsed {
     pub definition: &'static Definition,
     /// Its arguments.
     pub arguments: Arguments,
+}
+
+impl Parsed {
+    /// What a policy has to permit: the command, or what its options make of it.
+    #[must_use]
+    pub fn privilege(&self) -> &'static str {
+        match self.arguments.exec {
+            true => inspect::WITH_EXEC,
+            false => self.definition.name,
+        }
+    }
 }
 
 /// Why a command line was not understood. `Display` says what is wrong, [`UsageError::hint`] what would be right.
@@ -182,6 +193,10 @@ fn take<'w>(
             once(!arguments.stop_now, word)?;
             arguments.stop_now = true;
         }
+        None if word == "--exec" && takes(&[Argument::Exec]) => {
+            once(!arguments.exec, word)?;
+            arguments.exec = true;
+        }
         None if word == "--dry-run" && takes(&[Argument::DryRun]) => {
             once(!arguments.dry_run, word)?;
             arguments.dry_run = true;
@@ -233,6 +248,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::OptionalKey
             | Argument::StopNow
             | Argument::FalseAlarm
+            | Argument::Exec
             | Argument::DryRun => false,
         };
         if missing {
@@ -284,6 +300,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Key | Argument::OptionalKey => &["key:"],
             Argument::StopNow => &["--stop-now"],
             Argument::FalseAlarm => &["--false-alarm"],
+            Argument::Exec => &["--exec"],
             Argument::DryRun => &["--dry-run"],
             Argument::Request | Argument::OptionalRequest | Argument::Topic => &[],
         })

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
 use crate::{
-    abandon, allow_ssh, cordon, delete_node, drain, firewall, label, locate, quarantine, release, remove_external_ip, resize_group,
-    revoke_ssh, snapshot, uncordon,
+    abandon, allow_ssh, cordon, delete_node, delete_workload, drain, firewall, inspect, label, locate, quarantine, redeploy, release,
+    remove_external_ip, resize_group, revoke_ssh, snapshot, uncordon,
 };
 
 /// A right on the Kubernetes API, as RBAC names it.
@@ -58,11 +58,13 @@ macro_rules! needs {
 }
 
 needs! { KUBERNETES, KubernetesAction, cluster, project:
-    CapturePriorState of [quarantine, cordon, label, drain, uncordon, release] needs [get(NODES), get(PODS)];
-    CollectEvidence of [quarantine, delete_node, release] needs [
-        get(NODES), get(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
-        get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS),
+    CapturePriorState of [quarantine, inspect, cordon, label, drain, redeploy, delete_workload, uncordon, release] needs [get(NODES), get(PODS)];
+    CollectEvidence of [quarantine, inspect, redeploy, delete_workload, delete_node, release] needs [
+        get(NODES), get(PODS), list(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
+        get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
     ];
+    // By WebSocket it is a GET, for which the API server asks for both.
+    RunProbes of [inspect] needs [get(PODS), get(EXEC), create(EXEC)];
     Cordon of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
     Uncordon of [uncordon, release] needs [get(NODES), patch(NODES)];
     DisableScaleDown of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
@@ -74,7 +76,19 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
     IncludeInLoadBalancers of [release] needs [get(NODES), patch(NODES)];
     RestorePod of [release] needs [get(PODS), patch(PODS)];
     AllowPodTraffic of [release] needs [get(PODS), get(NETWORK_POLICIES), delete(NETWORK_POLICIES)];
-    DeletePod of [release] needs [get(PODS), get(NODES), delete(PODS)];
+    DeletePod of [redeploy, delete_workload, release] needs [get(PODS), get(NODES), list(PODS), delete(PODS)];
+    SaveManifests of [delete_workload] needs [
+        get(DEPLOYMENTS), get(REPLICA_SETS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
+    ];
+    DeleteWorkload of [delete_workload] needs [
+        get(DEPLOYMENTS), get(REPLICA_SETS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
+        delete(DEPLOYMENTS), delete(REPLICA_SETS), delete(STATEFUL_SETS), delete(DAEMON_SETS), delete(JOBS), delete(CRON_JOBS),
+        delete(REPLICATION_CONTROLLERS),
+    ];
+    VerifyWorkloadGone of [delete_workload] needs [
+        get(DEPLOYMENTS), get(REPLICA_SETS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
+        list(PODS),
+    ];
     Drain of [quarantine, drain] needs [get(NODES), get(PODS), list(PODS), create(EVICTIONS)];
     VerifyNode of [quarantine] needs [get(NODES), get(PODS), list(PODS)];
 }
@@ -83,8 +97,12 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     CapturePriorState of [quarantine, abandon, firewall, remove_external_ip, allow_ssh, revoke_ssh, delete_node, release] needs [
         "compute.instances.get", "compute.addresses.list", "compute.instanceGroupManagers.get",
     ];
+    CollectEvidence of [inspect] needs [
+        "compute.instances.get", "compute.instances.getEffectiveFirewalls", "compute.disks.get", "compute.instanceGroupManagers.get",
+        "compute.instanceGroupManagers.list",
+    ];
     // Labels that come with the snapshot need the right to set labels.
-    SnapshotDisk of [quarantine, snapshot, delete_node] needs [
+    SnapshotDisk of [quarantine, snapshot, redeploy, delete_workload, delete_node] needs [
         "compute.snapshots.get", "compute.disks.get", "compute.disks.createSnapshot", "compute.snapshots.create",
         "compute.snapshots.setLabels", "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
@@ -166,6 +184,11 @@ pub static SURVEYS: &[Entry] = &[
             get(DAEMON_SETS),
             get(JOBS),
             get(REPLICATION_CONTROLLERS),
+            get(DEPLOYMENTS),
+            get(CRON_JOBS),
+            list(REPLICA_SETS),
+            list(JOBS),
+            list(AUTOSCALERS),
         ],
         project: &[],
     },
@@ -193,6 +216,7 @@ pub static SURVEYS: &[Entry] = &[
 /// Commands that survey.
 const SURVEYING: &[&Definition] = &[
     &locate::DEFINITION,
+    &inspect::DEFINITION,
     &snapshot::DEFINITION,
     &quarantine::DEFINITION,
     &cordon::DEFINITION,
@@ -204,6 +228,8 @@ const SURVEYING: &[&Definition] = &[
     &allow_ssh::DEFINITION,
     &revoke_ssh::DEFINITION,
     &uncordon::DEFINITION,
+    &redeploy::DEFINITION,
+    &delete_workload::DEFINITION,
     &delete_node::DEFINITION,
     &release::DEFINITION,
 ];
@@ -264,6 +290,7 @@ type Resource = (&'static str, &'static str);
 
 const NODES: Resource = ("", "nodes");
 const PODS: Resource = ("", "pods");
+const EXEC: Resource = ("", "pods/exec");
 const POD_LOGS: Resource = ("", "pods/log");
 const EVICTIONS: Resource = ("", "pods/eviction");
 const EVENTS: Resource = ("", "events");
@@ -277,6 +304,7 @@ const DAEMON_SETS: Resource = ("apps", "daemonsets");
 const JOBS: Resource = ("batch", "jobs");
 const CRON_JOBS: Resource = ("batch", "cronjobs");
 const NETWORK_POLICIES: Resource = ("networking.k8s.io", "networkpolicies");
+const AUTOSCALERS: Resource = ("autoscaling", "horizontalpodautoscalers");
 const BUDGETS: Resource = ("policy", "poddisruptionbudgets");
 
 const fn get(resource: Resource) -> ClusterRight {

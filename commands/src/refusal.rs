@@ -23,6 +23,10 @@ pub enum Refusal {
     },
     /// The suspect is in a protected namespace.
     Protected(String),
+    /// The suspect's workload is made by something that Stanch does not know.
+    UnknownOwner(String),
+    /// The suspect is the mirror of a static pod.
+    StaticPod(String),
     /// The suspect has ended or is being deleted.
     PodGone(String),
     /// The group is about to change the instance.
@@ -74,6 +78,8 @@ pub enum Refusal {
     NotQuarantined(String),
     /// Something would be destroyed that is not kept anywhere. What is missing, a phrase each.
     NotKept(Vec<String>),
+    /// `--exec` without a container to run in.
+    ExecNeedsPod,
     /// The node is isolated by Stanch.
     Isolated(String),
     /// The node of the earlier request is gone or is another one now.
@@ -90,6 +96,8 @@ impl fmt::Display for Refusal {
             Self::NoInstance(why) => write!(f, "the node's Compute instance cannot be used: {why}"),
             Self::WrongPlace { configured, found } => write!(f, "the node is in `{found}`, but this cluster is configured for `{configured}`"),
             Self::Protected(pod) => write!(f, "pod `{pod}` is in a protected namespace"),
+            Self::UnknownOwner(what) => write!(f, "the pod's workload is not its own master: {what}"),
+            Self::StaticPod(pod) => write!(f, "pod `{pod}` is a static pod: a file on its node makes it, and deleting its mirror in the API ends no process"),
             Self::PodGone(pod) => write!(f, "pod `{pod}` has ended or is being deleted"),
             Self::GroupBusy { group, action } => write!(f, "group `{group}` is about to change the instance (currentAction {action})"),
             Self::DifferentRule { wanted, differences } => write!(f, "firewall rule `{}` exists with another body: {}", wanted.name, differences.join("; ")),
@@ -109,6 +117,7 @@ impl fmt::Display for Refusal {
             Self::NoIntermediate(why) => write!(f, "there is no intermediate VM to come from: {why}"),
             Self::NotQuarantined(tag) => write!(f, "the instance does not carry the tag `{tag}`, and the guide's rule would admit nobody to it"),
             Self::NotKept(missing) => write!(f, "deleting the VM would destroy what is not kept yet: {}", missing.join("; ")),
+            Self::ExecNeedsPod => f.write_str("--exec runs in the containers of a pod, and a node has no suspect"),
             Self::Isolated(node) => write!(f, "node `{node}` is isolated: pods scheduled there would have no network"),
             Self::NodeReplaced(node) => write!(f, "node `{node}` is not the one that the request was about: it was deleted and made again"),
             Self::Unsound(findings) => write!(f, "the plan is unsound and was not proposed: {}", findings.join("; ")),
@@ -128,6 +137,10 @@ impl Refusal {
             Self::NoInstance(_) => "check the node with `locate`; the node may be gone, or Stanch may lack rights in that project",
             Self::WrongPlace { .. } => "correct the cluster's project and location in config/stanch.toml, or name another `cluster:`",
             Self::Protected(_) => "an administrator decides about protected namespaces in config/policy.toml",
+            Self::UnknownOwner(_) => {
+                "delete that owner with its own tool, or it makes the workload again; `redeploy` deletes the pod alone, `quarantine` and `isolate-pod` contain it"
+            }
+            Self::StaticPod(_) => "contain its node with `quarantine`; the container runtime or `delete-node` ends it",
             Self::PodGone(_) => "use `node NAME` to work on its node, or `locate` its replacement",
             Self::GroupBusy { .. } => "wait until the group has finished, then ask again",
             Self::DifferentRule { .. } => "delete or correct that rule, or use another `incident:`, which has rule names of its own",
@@ -147,6 +160,7 @@ impl Refusal {
             Self::NotKept(_) => {
                 "start the snapshots with `snapshot` and ask again when they are READY; --stop-now with a reason plans a waiver instead"
             }
+            Self::ExecNeedsPod => "name the pod, as in `inspect pod NAMESPACE/NAME --exec`",
             Self::Isolated(_) => "undo the quarantine first",
             Self::NodeReplaced(_) => {
                 "what Stanch did to it is gone with it; firewall rules named quarantine-… may remain: delete them by hand"

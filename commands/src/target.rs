@@ -70,6 +70,8 @@ names! {
     Namespace: "namespace", LABEL;
     /// A Kubernetes pod.
     PodName: "pod name", SUBDOMAIN;
+    /// A Kubernetes workload, such as a Deployment.
+    WorkloadName: "workload name", SUBDOMAIN;
     /// A Kubernetes node.
     NodeName: "node name", SUBDOMAIN;
     /// The `metadata.uid` of a Kubernetes object.
@@ -202,6 +204,75 @@ pub struct PodRef {
 impl fmt::Display for PodRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A kind of object that keeps pods running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkloadKind {
+    /// `apps/v1`.
+    Deployment,
+    /// `apps/v1`.
+    ReplicaSet,
+    /// `apps/v1`.
+    StatefulSet,
+    /// `apps/v1`.
+    DaemonSet,
+    /// `batch/v1`.
+    Job,
+    /// `batch/v1`.
+    CronJob,
+    /// `v1`.
+    ReplicationController,
+}
+
+impl WorkloadKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] =
+        [Self::Deployment, Self::ReplicaSet, Self::StatefulSet, Self::DaemonSet, Self::Job, Self::CronJob, Self::ReplicationController];
+
+    /// As the API spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::ReplicaSet => "ReplicaSet",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::Job => "Job",
+            Self::CronJob => "CronJob",
+            Self::ReplicationController => "ReplicationController",
+        }
+    }
+
+    /// Group and version of the API that serves it.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::ReplicaSet | Self::StatefulSet | Self::DaemonSet => "apps/v1",
+            Self::Job | Self::CronJob => "batch/v1",
+            Self::ReplicationController => "v1",
+        }
+    }
+}
+
+/// One workload, not its namesake.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkloadRef {
+    /// Kind.
+    pub kind: WorkloadKind,
+    /// Namespace.
+    pub namespace: Namespace,
+    /// Name.
+    pub name: WorkloadName,
+    /// Uid.
+    pub uid: Uid,
+}
+
+impl fmt::Display for WorkloadRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
     }
 }
 

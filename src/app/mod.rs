@@ -5,6 +5,7 @@
 
 mod cluster;
 mod commanding;
+mod doctor;
 mod entry;
 mod outbox;
 mod running;
@@ -35,6 +36,7 @@ use crate::core::say::Say;
 use crate::ports::{AuditLog, Chat, ChatEvent, Clock, Deliveries, EvidenceStore, IdSource, Inbound, Input, LogFailed};
 
 pub use cluster::{Cluster, Compute, Kubernetes};
+pub use doctor::Doctor;
 pub use entry::{Entry, Landmark, Memory, Unreadable};
 use outbox::Outbox;
 use work::Report;
@@ -61,6 +63,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Fresh names.
     pub ids: Arc<dyn IdSource>,
+    /// Looks at everything that Stanch depends on.
+    pub doctor: Doctor,
 }
 
 /// What the configuration says.
@@ -227,6 +231,7 @@ impl Stanch {
         match report {
             Report::Looked(looked) => self.answer(*looked).await,
             Report::TurnedAway { inbound, answer } => self.turn_away(&inbound, *answer).await,
+            Report::Examined { inbound, diagnoses } => self.answer_privately(&inbound, Say::Examined(diagnoses)).await,
             Report::Pressed { inbound, control, subject } => self.press(inbound, control, subject).await,
             Report::Voted(voted) => self.count(voted).await,
             Report::Rechecked { id, approvers, requester, changed } => self.recheck(id, &approvers, requester.as_ref(), changed).await,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use stanch_commands::action::{Action, KubernetesAction};
+use stanch_commands::inspect;
 use stanch_commands::plan::{Plan, PlanDigest};
 use stanch_commands::target::RequestId;
 
@@ -280,7 +282,11 @@ async fn patiently(chat: &dyn Chat, account: &Account) -> Option<Subject> {
 
 /// What a plan asks for.
 fn ask(plan: &Plan) -> Ask<'_> {
-    let command = plan.command.split(' ').next().unwrap_or_default();
+    let probes = |action: &Action| matches!(action, Action::Kubernetes(KubernetesAction::RunProbes { .. }));
+    let command = match plan.steps().any(|(_, step)| probes(&step.action)) {
+        true => inspect::WITH_EXEC,
+        false => plan.command.split(' ').next().unwrap_or_default(),
+    };
     let namespace = plan.suspects.first().map(|suspect| suspect.namespace.as_str());
     Ask { command, cluster: Some(plan.cluster.as_str()), namespace }
 }

@@ -13,6 +13,7 @@ use stanch_commands::plan::{Plan, PlanDigest, StepId};
 use stanch_commands::refusal::Refusal;
 use stanch_commands::target::{NodeName, RequestId};
 
+use super::diagnosis::{self, Diagnosis};
 use super::engine::Rejection;
 use super::identity::{Account, PersonId};
 use super::policy::{Decision, Reason};
@@ -46,6 +47,15 @@ pub enum Say {
         title: String,
         /// Lines.
         lines: Vec<String>,
+    },
+    /// Evidence is in the store.
+    EvidenceKept {
+        /// Each file with its hash and length.
+        files: Vec<String>,
+        /// Their lengths together.
+        bytes: u64,
+        /// Hash of the manifest that lists them.
+        manifest_sha256: String,
     },
     /// Half of the time to approve is over.
     Reminder {
@@ -125,6 +135,10 @@ pub enum Say {
         /// What to do about it.
         hint: String,
     },
+    /// Everything that Stanch depends on is being looked at.
+    Examining,
+    /// What that found.
+    Examined(Vec<Diagnosis>),
     /// What `locate` found.
     Located(Vec<Finding>),
     /// One request.
@@ -283,6 +297,7 @@ impl Say {
             Self::Progress { id, request } => progress(id, request),
             Self::Status { id, request } => Message { controls: vec![], ..progress(id, request) },
             Self::StepDetails { title, lines } => Message::of([Block::Text(title.clone()), bullets("Details", lines)]),
+            Self::EvidenceKept { files, bytes, manifest_sha256 } => evidence_kept(files, *bytes, manifest_sha256),
             Self::Reminder { missing, expires_at, mentions } => Message {
                 mentions: mentions.clone(),
                 ..Message::of([Block::Text(format!(
@@ -315,6 +330,8 @@ impl Say {
             Self::Denied(decision) => denied(decision),
             Self::Rejected(rejection) => rejected(rejection),
             Self::Trouble { what, hint } => trouble(what, hint),
+            Self::Examining => text("Asking every cluster, every project and the chat; this takes some seconds.".into()),
+            Self::Examined(diagnoses) => diagnosis::message(diagnoses),
             Self::Located(findings) => Message::of([Block::Table(findings.clone())]),
             Self::List { open, isolated } => list(open, isolated),
             Self::Counted { have, needed } => text(format!("Counted: {have} of {needed}.")),
@@ -325,6 +342,21 @@ impl Say {
             Self::Stopped(what) => text((*what).into()),
         }
     }
+}
+
+/// Most files of one message: a node with a few suspects has fewer, and the manifest has them all.
+const MAX_FILES: usize = 40;
+
+fn evidence_kept(files: &[String], bytes: u64, manifest_sha256: &str) -> Message {
+    let mut items: Vec<String> = files.iter().take(MAX_FILES).cloned().collect();
+    if files.len() > MAX_FILES {
+        items.push(format!("and {} more, in the manifest", files.len() - MAX_FILES));
+    }
+    Message::of([
+        Block::Text(format!("Evidence is kept: {} files, {bytes} bytes. SHA-256 of the manifest:", files.len())),
+        Block::Code(manifest_sha256.to_owned()),
+        Block::List { title: "Files, with the first digits of their SHA-256", items },
+    ])
 }
 
 impl Message {

@@ -77,6 +77,7 @@ pub struct Compute {
     pub(super) region_operations: RegionOperations,
     pub(super) global_operations: GlobalOperations,
     pub(super) options: ComputeOptions,
+    pub(super) credentials: Credentials,
 }
 
 macro_rules! client {
@@ -118,6 +119,7 @@ impl Compute {
             region_operations: client!(RegionOperations, options, credentials),
             global_operations: client!(GlobalOperations, options, credentials),
             options,
+            credentials,
         })
     }
 }

@@ -4,6 +4,8 @@
 //! `write`, which derives its `requestId` and waits for its operation. The steps never decide on more than what they read.
 
 mod client;
+mod evidence;
+mod examine;
 mod links;
 mod on_deletion;
 mod on_disk;
@@ -21,4 +23,5 @@ mod survey;
 mod write;
 
 pub use client::{Compute, ComputeBuildError, ComputeOptions};
+pub use examine::ProjectExamination;
 pub use role::role;

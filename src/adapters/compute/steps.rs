@@ -48,11 +48,16 @@ impl Actuator<ComputeAction> for Compute {
             }
             Err(problem) => problem.outcome(),
         };
-        Performed { outcome, calls: session.into_calls(), artefacts: Vec::new() }
+        let artefacts = session.take_artefacts();
+        Performed { outcome, calls: session.into_calls(), artefacts }
     }
 
     async fn observe(&self, action: &ComputeAction, licence: &Licence) -> Observation {
         let session = Session::new(self, licence.key().as_str());
+        // What a collection read before is not known to be kept: it is read again.
+        if let ComputeAction::CollectEvidence { .. } = action {
+            return Observation::NotInPlace;
+        }
         match session.look_at(action).await {
             Ok(Found::InPlace(receipt)) => Observation::InPlace(receipt),
             Ok(Found::Not(_)) => Observation::NotInPlace,
@@ -116,6 +121,7 @@ impl Session<'_> {
     async fn look_at(&self, action: &ComputeAction) -> Result<Found, Problem> {
         match action {
             ComputeAction::CapturePriorState { instance, group } => self.prior_state(instance, group.as_ref()).await,
+            ComputeAction::CollectEvidence { instance } => self.evidence(instance).await,
             ComputeAction::SnapshotDisk { disk, name, labels } => self.snapshot_state(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.membership(instance, group).await,
             ComputeAction::ProtectFromDeletion(instance) => self.protection(instance).await,
@@ -145,6 +151,7 @@ impl Session<'_> {
     async fn change(&self, action: &ComputeAction) -> Result<(), Problem> {
         match action {
             ComputeAction::CapturePriorState { .. }
+            | ComputeAction::CollectEvidence { .. }
             | ComputeAction::VerifyIsolation { .. }
             | ComputeAction::VerifySnapshots { .. }
             | ComputeAction::VerifySsh(_) => Ok(()),
@@ -176,6 +183,7 @@ fn reads_only(action: &ComputeAction) -> bool {
     matches!(
         action,
         ComputeAction::CapturePriorState { .. }
+            | ComputeAction::CollectEvidence { .. }
             | ComputeAction::VerifyIsolation { .. }
             | ComputeAction::VerifySnapshots { .. }
             | ComputeAction::VerifySsh(_)

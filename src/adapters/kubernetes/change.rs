@@ -74,9 +74,13 @@ impl<'a> Change<'a> {
             }),
             KubernetesAction::CapturePriorState { .. }
             | KubernetesAction::CollectEvidence { .. }
+            | KubernetesAction::RunProbes { .. }
             | KubernetesAction::DenyPodTraffic(_)
             | KubernetesAction::AllowPodTraffic(_)
             | KubernetesAction::DeletePod { .. }
+            | KubernetesAction::SaveManifests(_)
+            | KubernetesAction::DeleteWorkload { .. }
+            | KubernetesAction::VerifyWorkloadGone { .. }
             | KubernetesAction::Drain(_)
             | KubernetesAction::VerifyNode { .. } => None,
         }

@@ -5,13 +5,17 @@
 
 mod change;
 mod drain;
+mod eradication;
 mod evidence;
+mod examine;
+mod probe;
 mod rbac;
 mod removal;
 mod selectors;
 mod survey;
 mod verify;
 mod wire;
+mod workload;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -119,7 +123,13 @@ impl KubernetesCluster {
         let outcome = match action {
             KubernetesAction::CapturePriorState { node, suspects } => evidence::capture(session, node, suspects).await,
             KubernetesAction::CollectEvidence { node, suspects } => return evidence::collect(session, node, suspects).await,
+            KubernetesAction::RunProbes { pod, probes } => return probe::run(session, pod, probes).await,
             KubernetesAction::DenyPodTraffic(pod) => change::deny_traffic(session, pod).await,
+            KubernetesAction::SaveManifests(workloads) => return eradication::save(session, workloads).await,
+            KubernetesAction::DeleteWorkload { workload, .. } => eradication::delete(session, workload).await,
+            KubernetesAction::VerifyWorkloadGone { workloads, pods, deadline_s } => {
+                eradication::verify(session, workloads, pods, *deadline_s).await
+            }
             KubernetesAction::DeletePod { pod, grace_s, .. } => removal::delete_pod(session, pod, *grace_s).await,
             KubernetesAction::AllowPodTraffic(pod) => removal::allow_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::drain(session, drain).await,
@@ -160,10 +170,14 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
         let session = &mut Session::new(self.client.clone());
         match action {
             // Reads: doing them again is observing them.
-            KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::VerifyNode { .. } => {
-                Observation::NotInPlace
-            }
+            KubernetesAction::CapturePriorState { .. }
+            | KubernetesAction::CollectEvidence { .. }
+            | KubernetesAction::RunProbes { .. }
+            | KubernetesAction::SaveManifests(_)
+            | KubernetesAction::VerifyWorkloadGone { .. }
+            | KubernetesAction::VerifyNode { .. } => Observation::NotInPlace,
             KubernetesAction::DenyPodTraffic(pod) => change::observe_denied_traffic(session, pod).await,
+            KubernetesAction::DeleteWorkload { workload, .. } => eradication::observe(session, workload).await,
             KubernetesAction::DeletePod { pod, .. } => removal::observe_deleted_pod(session, pod).await,
             KubernetesAction::AllowPodTraffic(pod) => removal::observe_allowed_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::observe(session, drain).await,

@@ -9,6 +9,7 @@ use stanch_commands::target::{Namespace, NodeName, NodeRef, PodName, PodRef, Tar
 use super::change::deleted_when_unreachable;
 use super::selectors::{keys, map, selects};
 use super::wire::{Fault, Session, items, word};
+use super::workload;
 use crate::ports::SurveyError;
 
 pub(super) async fn survey(session: &mut Session, target: &TargetName) -> Result<KubernetesFacts, SurveyError> {
@@ -26,12 +27,11 @@ pub(super) async fn survey(session: &mut Session, target: &TargetName) -> Result
     let pods = pods_on(session, &node_name).await.map_err(Fault::into_survey)?;
     let mut facts: Vec<PodFacts> = pods.iter().map(pod_facts).collect::<Result<_, _>>()?;
     facts.sort_by(|a, b| a.pod.cmp(&b.pod));
-    let suspect = match suspect {
-        None => None,
+    let (suspect, workload) = match suspect {
+        None => (None, None),
         Some(pod) => {
-            let mut suspect = pod_facts(&pod)?;
-            suspect.owner_selector = owner_selector(session, &suspect).await?;
-            Some(suspect)
+            let (workload, owner_selector) = workload::survey(session, &pod).await.map_err(Fault::into_survey)?;
+            (Some(PodFacts { owner_selector, ..pod_facts(&pod)? }), Some(workload))
         }
     };
     if let Some(suspect) = &suspect {
@@ -53,6 +53,7 @@ pub(super) async fn survey(session: &mut Session, target: &TargetName) -> Result
         pods: facts,
         services,
         policies,
+        workload,
     })
 }
 
@@ -154,26 +155,6 @@ fn node_facts(node: &Value) -> Result<NodeFacts, SurveyError> {
         autopilot,
         runtime: word(node, "/status/nodeInfo/containerRuntimeVersion").to_owned(),
     })
-}
-
-/// Label keys by which the suspect's owner holds it. Of an owner of another kind nothing is known, so nothing is removed for it.
-async fn owner_selector(session: &mut Session, suspect: &PodFacts) -> Result<BTreeSet<String>, SurveyError> {
-    let Some(owner) = &suspect.owner else { return Ok(BTreeSet::new()) };
-    let (api, kind) = match owner.kind.as_str() {
-        "ReplicaSet" => ("/apis/apps/v1", "replicasets"),
-        "StatefulSet" => ("/apis/apps/v1", "statefulsets"),
-        "DaemonSet" => ("/apis/apps/v1", "daemonsets"),
-        "Job" => ("/apis/batch/v1", "jobs"),
-        "ReplicationController" => ("/api/v1", "replicationcontrollers"),
-        _ => return Ok(BTreeSet::new()),
-    };
-    match session.get(&format!("{api}/namespaces/{}/{kind}/{}", suspect.pod.namespace, owner.name)).await {
-        // A ReplicationController's selector is a plain map.
-        Ok(object) if kind == "replicationcontrollers" => Ok(map(object.pointer("/spec/selector")).into_keys().collect()),
-        Ok(object) => Ok(keys(object.pointer("/spec/selector"))),
-        Err(Fault::NotFound) => Ok(BTreeSet::new()),
-        Err(fault) => Err(fault.into_survey()),
-    }
 }
 
 async fn services(session: &mut Session, suspect: &PodFacts) -> Result<BTreeMap<String, BTreeMap<String, String>>, SurveyError> {

@@ -264,8 +264,9 @@ impl AuditLog for Ports {
 
 #[async_trait]
 impl EvidenceStore for Ports {
-    async fn keep(&self, _: &RequestId, artefacts: Vec<Artefact>) -> Result<Vec<Exhibit>, EvidenceLost> {
-        Ok(artefacts.into_iter().map(|file| Exhibit { path: file.path, sha256: "0".repeat(64), bytes: 0 }).collect())
+    async fn keep(&self, _: &Custody, artefacts: Vec<Artefact>) -> Result<Kept, EvidenceLost> {
+        let exhibits = artefacts.into_iter().map(|file| Exhibit { path: file.path, sha256: "0".repeat(64), bytes: 0 }).collect();
+        Ok(Kept { exhibits, manifest_sha256: "0".repeat(64) })
     }
 }
 

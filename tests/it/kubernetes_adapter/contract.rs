@@ -69,7 +69,7 @@ pub async fn contract(client: Client, node_name: &str) {
 }
 
 /// On a cluster of somebody else the suspect's pod has a name of its own.
-async fn name_of_suspect(client: &Client, node: &str) -> String {
+pub(super) async fn name_of_suspect(client: &Client, node: &str) -> String {
     let pods: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::namespaced(client.clone(), "shop");
     let list = kube::api::ListParams::default().labels("app=cart").fields(&format!("spec.nodeName={node}"));
     pods.list(&list).await.unwrap().items.into_iter().next().unwrap().metadata.name.unwrap()
@@ -99,7 +99,16 @@ async fn evidence(subject: &Subject) {
     let performed = subject.perform(&collect).await;
     let Outcome::Succeeded(receipt) = &performed.outcome else { panic!("{performed:?}") };
     let paths: Vec<&str> = performed.artefacts.iter().map(|file| file.path.as_str()).collect();
-    for ending in ["node.json", "/pod.json", "/events.json", "/secret-names.json", "/network-policies.json"] {
+    for ending in [
+        "node.json",
+        "pods-on-node.json",
+        "/pod.json",
+        "/events.json",
+        "/secret-names.json",
+        "/network-policies.json",
+        "/images.json",
+        "/identity.json",
+    ] {
         assert!(paths.iter().any(|path| path.ends_with(ending)), "{ending} is not among {paths:?}; missing: {:?}", receipt.details);
     }
     // A control plane without kubelets has no logs, and makes service accounts when it comes to it: what is missing is named.

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "test code fails by panicking")]
 
 pub mod contract;
+mod deletions;
+mod eradication;
+mod probes;
 mod traps;
 
 use std::collections::BTreeSet;

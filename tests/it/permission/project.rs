@@ -24,6 +24,7 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     let (instance, group) = (instance(), facts.group.clone().unwrap().group);
     let mut actions = vec![
         ComputeAction::CapturePriorState { instance: instance.clone(), group: Some(group.clone()) },
+        ComputeAction::CollectEvidence { instance: instance.clone() },
         ComputeAction::SnapshotDisk { disk: disk(0), name: name("snap-1"), labels: labels() },
         ComputeAction::SnapshotDisk { disk: disk(1), name: name("snap-2"), labels: labels() },
         ComputeAction::AbandonInstance { instance: instance.clone(), group: group.clone() },
@@ -34,6 +35,7 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     actions.push(tag(rules()));
     actions.push(ComputeAction::RemoveExternalIp { instance: instance.clone(), access });
     actions.push(ComputeAction::VerifyIsolation { instance: instance.clone(), tag: name(TAG), rules: rules(), group: Some(group.clone()) });
+    actions.push(ComputeAction::CollectEvidence { instance: instance.clone() });
     actions.extend(crate::compute_adapter::ssh::every_action());
     // The other member goes through the group, the abandoned instance by itself.
     let other = InstanceRef { name: name(OTHER), id: 6_120_613_059_854_544_702.into(), ..instance.clone() };
@@ -83,6 +85,9 @@ async fn tried(entry: &Entry, permissions: &BTreeSet<ProjectRight>, regional: bo
         found |= this;
         let licence = licensed(Action::Compute(action.clone()), "one");
         match (this, bench.compute.perform(&action, &licence).await.outcome) {
+            (true, Outcome::Succeeded(receipt)) if receipt.details.iter().any(|line| line.starts_with("missing: ")) => {
+                return Err(receipt.details.join("; "));
+            }
             (_, Outcome::Succeeded(_)) => {}
             (true, outcome) => return Err(format!("{outcome:?}")),
             (false, outcome) => panic!("{action:?}: {outcome:?}"),

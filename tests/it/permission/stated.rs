@@ -20,6 +20,9 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     if takes(Argument::IsolateFirst) {
         lines.push(format!("{} {target} --isolate-first", definition.name));
     }
+    if takes(Argument::Exec) {
+        lines.push(format!("{} {target} --exec", definition.name));
+    }
     if takes(Argument::StopNow) {
         lines.push(format!("{} {target} --stop-now reason:\"why\"", definition.name));
     }
@@ -43,11 +46,13 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     found
 }
 
-/// Both sides save a prior state.
+/// Both sides save a prior state and collect evidence.
 fn label(entry: &Entry) -> &'static str {
     match entry.what {
         "CapturePriorState" if entry.project.is_empty() => "CapturePriorState of the cluster",
         "CapturePriorState" => "CapturePriorState of the project",
+        "CollectEvidence" if entry.project.is_empty() => "CollectEvidence of the cluster",
+        "CollectEvidence" => "CollectEvidence of the project",
         what => what,
     }
 }
