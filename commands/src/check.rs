@@ -199,7 +199,7 @@ fn destruction_requires_what_is_kept(plan: &Plan) -> Vec<String> {
         | Action::Kubernetes(KubernetesAction::DeletePod { waiver, .. } | KubernetesAction::DeleteWorkload { waiver, .. }) => {
             waiver.is_some()
         }
-        _ => false,
+        Action::Kubernetes(_) | Action::Compute(_) => false,
     };
     if !find(plan, waived).is_empty() {
         return vec![];
@@ -230,7 +230,7 @@ fn what_lets_in_is_narrow_and_comes_last(plan: &Plan) -> Vec<String> {
         .steps()
         .filter_map(|(id, step)| match &step.action {
             Action::Compute(ComputeAction::EnsureFirewallRule(rule)) if rule.verdict == Verdict::Allow => Some((id, rule)),
-            _ => None,
+            Action::Kubernetes(_) | Action::Compute(_) => None,
         })
         .collect();
     let mut findings: Vec<String> =
@@ -245,7 +245,7 @@ fn what_lets_in_is_narrow_and_comes_last(plan: &Plan) -> Vec<String> {
                 let rules: Vec<StepId> = rules.iter().map(|(id, _)| *id).collect();
                 findings.extend(must_require(plan, &[id], &rules, "opens the instance before the rule is read back"));
             }
-            _ => {}
+            Action::Kubernetes(_) | Action::Compute(_) => {}
         }
     }
     findings
@@ -281,7 +281,7 @@ fn destroys(plan: &Plan, step: StepId) -> bool {
         Action::Compute(ComputeAction::AllowDeletion(_)) => {
             plan.steps().any(|(_, step)| matches!(step.action, Action::Compute(ComputeAction::DeleteInstance { .. })))
         }
-        action => deletes(action),
+        action @ (Action::Kubernetes(_) | Action::Compute(_)) => deletes(action),
     })
 }
 

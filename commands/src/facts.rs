@@ -298,6 +298,8 @@ pub struct InterfaceFacts {
     pub name: String,
     /// Its network.
     pub network: NetworkRef,
+    /// Link of its subnetwork, `projects/P/regions/R/subnetworks/N`.
+    pub subnetwork: String,
     /// Internal IPv4 address.
     pub internal_ip: String,
     /// It also has IPv6, so that IPv4 rules alone leave it open.

@@ -181,27 +181,13 @@ fn take<'w>(
             arguments.key = Some(value.parse().map_err(invalid)?);
         }
         Some(_) => return Err(unexpected()),
-        None if word == "--isolate-first" && takes(&[Argument::IsolateFirst]) => {
-            once(!arguments.isolate_first, word)?;
-            arguments.isolate_first = true;
-        }
-        None if word == "--false-alarm" && takes(&[Argument::FalseAlarm]) => {
-            once(!arguments.false_alarm, word)?;
-            arguments.false_alarm = true;
-        }
-        None if word == "--stop-now" && takes(&[Argument::StopNow]) => {
-            once(!arguments.stop_now, word)?;
-            arguments.stop_now = true;
-        }
-        None if word == "--exec" && takes(&[Argument::Exec]) => {
-            once(!arguments.exec, word)?;
-            arguments.exec = true;
-        }
-        None if word == "--dry-run" && takes(&[Argument::DryRun]) => {
-            once(!arguments.dry_run, word)?;
-            arguments.dry_run = true;
-        }
-        None if word.starts_with('-') => return Err(unexpected()),
+        None if word.starts_with('-') => match switch(arguments, word) {
+            Some((argument, set)) if takes(&[argument]) => {
+                once(!*set, word)?;
+                *set = true;
+            }
+            Some(_) | None => return Err(unexpected()),
+        },
         None if word == "pod" && takes(&[Argument::Pod, Argument::PodOrNode]) => {
             once(arguments.target.is_none(), "a target")?;
             let value = rest.next().ok_or(UsageError::Missing { command, argument: "pod [NAMESPACE/]NAME" })?;
@@ -225,6 +211,19 @@ fn take<'w>(
     Ok(())
 }
 
+/// The switch of that name, and where it is set.
+fn switch<'a>(arguments: &'a mut Arguments, word: &str) -> Option<(Argument, &'a mut bool)> {
+    Some(match word {
+        "--isolate-first" => (Argument::IsolateFirst, &mut arguments.isolate_first),
+        "--false-alarm" => (Argument::FalseAlarm, &mut arguments.false_alarm),
+        "--stop-now" => (Argument::StopNow, &mut arguments.stop_now),
+        "--create-intermediate" => (Argument::CreateIntermediate, &mut arguments.create_intermediate),
+        "--exec" => (Argument::Exec, &mut arguments.exec),
+        "--dry-run" => (Argument::DryRun, &mut arguments.dry_run),
+        _ => return None,
+    })
+}
+
 fn pod(text: &str) -> Result<TargetName, InvalidName> {
     Ok(match text.split_once('/') {
         Some((namespace, name)) => TargetName::Pod { namespace: Some(namespace.parse()?), name: name.parse()? },
@@ -246,6 +245,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::IsolateFirst
             | Argument::Via
             | Argument::OptionalKey
+            | Argument::CreateIntermediate
             | Argument::StopNow
             | Argument::FalseAlarm
             | Argument::Exec
@@ -298,6 +298,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::IsolateFirst => &["--isolate-first"],
             Argument::Via => &["via:"],
             Argument::Key | Argument::OptionalKey => &["key:"],
+            Argument::CreateIntermediate => &["--create-intermediate"],
             Argument::StopNow => &["--stop-now"],
             Argument::FalseAlarm => &["--false-alarm"],
             Argument::Exec => &["--exec"],

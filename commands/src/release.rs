@@ -84,7 +84,7 @@ impl Release<'_> {
         let suspect = self.facts.kubernetes.suspect.as_ref()?;
         let marks = |action: &Action| match action {
             Action::Kubernetes(KubernetesAction::LabelPod { pod, .. } | KubernetesAction::KeepWhileUnreachable(pod)) => *pod == suspect.pod,
-            _ => false,
+            Action::Kubernetes(_) | Action::Compute(_) => false,
         };
         self.touched(marks).then_some(suspect)
     }
@@ -130,7 +130,7 @@ impl Release<'_> {
         let before = self.earlier.instance_prior.as_ref().map(|prior| &prior.tags);
         let tag = self.earlier.touched.iter().find_map(|action| match action {
             Action::Compute(ComputeAction::TagInstance { tag, .. }) => Some(tag.clone()),
-            _ => None,
+            Action::Kubernetes(_) | Action::Compute(_) => None,
         })?;
         if before.is_some_and(|tags| tags.contains(tag.as_str())) {
             self.consequences.decisions.push(format!("tag {tag} stays: the instance had it before"));
@@ -165,7 +165,7 @@ impl Release<'_> {
     fn rules(&mut self, compute: &ComputeFacts, needs: &[Edge]) {
         let touched = self.earlier.touched.iter().filter_map(|action| match action {
             Action::Compute(ComputeAction::TagInstance { rules, .. }) => Some(rules),
-            _ => None,
+            Action::Kubernetes(_) | Action::Compute(_) => None,
         });
         let rules: BTreeSet<_> = touched.flatten().filter(|rule| self.earlier.rules_made.contains(rule)).cloned().collect();
         for rule in rules {
@@ -200,7 +200,7 @@ impl Release<'_> {
                 {
                     ComputeAction::ReleaseBootDisk { instance: instance.clone(), device: device.clone() }
                 }
-                _ => continue,
+                Action::Kubernetes(_) | Action::Compute(_) => continue,
             };
             last = Some(self.steps.add(undo, [Edge::Requires(saved)].into_iter().chain(last.map(Edge::After))));
         }
@@ -242,7 +242,7 @@ impl Release<'_> {
             .iter()
             .filter_map(|action| match action {
                 Action::Kubernetes(KubernetesAction::DenyPodTraffic(pod)) => Some(pod.clone()),
-                _ => None,
+                Action::Kubernetes(_) | Action::Compute(_) => None,
             })
             .collect();
         for pod in denied {

@@ -145,7 +145,7 @@ fn fits(algorithm: &str, fields: &[&[u8]]) -> bool {
 fn base64(text: &str) -> Option<Vec<u8>> {
     let data = text.trim_end_matches('=');
     let padding = text.len().checked_sub(data.len())?;
-    if text.len() % 4 != 0 || padding > 2 {
+    if !text.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let mut bytes = Vec::with_capacity(text.len());

@@ -71,6 +71,7 @@ fn compute() -> ComputeFacts {
         interfaces: vec![InterfaceFacts {
             name: "nic0".into(),
             network: network(),
+            subnetwork: "projects/sandbox-project/regions/us-central1/subnetworks/prod-vpc".into(),
             internal_ip: "10.128.0.11".into(),
             dual_stack: false,
             access_configs: vec![AccessConfig {

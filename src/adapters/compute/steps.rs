@@ -111,9 +111,9 @@ impl Session<'_> {
 
     /// How long what a group does may be under way.
     fn patience(&self, action: &ComputeAction) -> std::time::Duration {
-        match action {
-            ComputeAction::DeleteInstance { .. } => self.compute.options.delete_limit,
-            _ => self.compute.options.abandon_limit,
+        match matches!(action, ComputeAction::DeleteInstance { .. }) {
+            true => self.compute.options.delete_limit,
+            false => self.compute.options.abandon_limit,
         }
     }
 

@@ -209,6 +209,7 @@ fn interface_facts(interface: &NetworkInterface, access_configs: &[AccessConfig]
     let ipv6 = matches!(interface.stack_type, Some(network_interface::StackType::Ipv4Ipv6 | network_interface::StackType::Ipv6Only));
     Ok(InterfaceFacts {
         network,
+        subnetwork: interface.subnetwork.as_deref().map(links::path).unwrap_or_default().to_owned(),
         internal_ip: interface.network_ip.clone().unwrap_or_default(),
         dual_stack: ipv6 || !interface.ipv_6_access_configs.is_empty(),
         access_configs: access_configs.iter().filter(|config| config.interface == name).cloned().collect(),
