@@ -126,7 +126,9 @@ impl Argument {
             Self::Key => "the public key to let in, as its .pub file has it; the last word is the user",
             Self::OptionalKey => "the public key to take back; without it, every key that Stanch added",
             Self::FalseAlarm => "the suspect is innocent: give it its labels back instead of deleting it",
-            Self::CreateIntermediate => "make the intermediate VM: smallest shape, no external address, reached through IAP; `revoke-ssh` deletes it",
+            Self::CreateIntermediate => {
+                "make the intermediate VM: smallest shape, no external address, reached through IAP; `revoke-ssh` deletes it"
+            }
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::Exec => "also run ps and read /proc in the containers: whoever watches them can notice, so it needs an approval",
             Self::DryRun => "show the plan, ask nobody, change nothing",

@@ -157,6 +157,11 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     AddSshKey of [allow_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
     RemoveSshKey of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
     TagForSsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    CreateIntermediate of [allow_ssh] needs [
+        "compute.instances.get", "compute.instances.create", "compute.disks.create", "compute.subnetworks.use",
+        "compute.instances.setMetadata", "compute.instances.setTags", "compute.instances.setLabels", "compute.zoneOperations.get",
+    ];
+    DeleteIntermediate of [revoke_ssh] needs ["compute.instances.get", "compute.instances.delete", "compute.zoneOperations.get"];
     TagIntermediate of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
     UntagIntermediate of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
     VerifySsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.getEffectiveFirewalls"];

@@ -155,7 +155,9 @@ impl Refusal {
             Self::OsLogin(_) => {
                 "grant the responder roles/compute.osAdminLogin and add the key with `gcloud compute os-login ssh-keys add`, or set the metadata entry enable-oslogin=FALSE of this instance and ask again"
             }
-            Self::NoIntermediate(_) => "name a running VM of the same network and project with `via:`",
+            Self::NoIntermediate(_) => {
+                "name a running VM of the same network and project with `via:`, or have one made with --create-intermediate"
+            }
             Self::NotQuarantined(_) => "`quarantine` or `firewall` the node first, or use form = \"strict\" in config/stanch.toml",
             Self::NotKept(_) => {
                 "start the snapshots with `snapshot` and ask again when they are READY; --stop-now with a reason plans a waiver instead"

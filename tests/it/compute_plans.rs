@@ -127,6 +127,14 @@ pub(crate) fn opened(form: Form) -> Facts {
     facts
 }
 
+/// The same through an intermediate that Stanch made.
+pub(crate) fn made() -> Facts {
+    let mut facts = opened(Form::Strict);
+    let via = compute(&mut facts).ssh.neighbours.first_mut().unwrap();
+    via.made_by = Some("r-k3f9qz".into());
+    facts
+}
+
 #[test]
 fn ssh_is_opened_and_closed() {
     let mut quarantined = beside_bastion();
@@ -137,11 +145,23 @@ fn ssh_is_opened_and_closed() {
         plan(&allow, Form::Guide, &quarantined),
         plan(&revoke, Form::Strict, &opened(Form::Strict)),
         plan(&format!("{revoke} via:bastion"), Form::Guide, &opened(Form::Guide)),
+        plan(&allow.replace("via:bastion", "--create-intermediate"), Form::Strict, &beside_bastion()),
+        plan(&revoke, Form::Strict, &made()),
     ];
     insta::assert_snapshot!("ssh", all.map(|plan| text(&plan.unwrap())).join("\n"));
     // The command line that is recorded asks for the same again.
     let again = plan(&allow, Form::Strict, &beside_bastion()).unwrap();
     assert_eq!(parse(&again.command).unwrap().arguments.key, parse(&allow).unwrap().arguments.key);
+    // The intermediate that was made is taken again, and kept while another node is reached from it.
+    let mut used = made();
+    let id = used.compute.as_ref().unwrap().instance.id;
+    let via = compute(&mut used).ssh.neighbours.first_mut().unwrap();
+    via.instance.name = format!("stanch-via-{id}").parse().unwrap();
+    via.tags.insert("stanch-via-5".into());
+    let refusal = plan(&allow.replace("via:bastion", "--create-intermediate"), Form::Strict, &used).unwrap_err();
+    assert!(refusal.to_string().starts_with("nothing to do"), "{refusal}");
+    let kept = plan(&revoke, Form::Strict, &used).unwrap();
+    assert!(!kept.steps().any(|(_, step)| matches!(step.action, Action::Compute(ComputeAction::DeleteIntermediate { .. }))));
 }
 
 #[test]
@@ -157,6 +177,7 @@ fn a_way_in_that_would_not_hold_is_refused() {
         case(&allow.replace("bastion", "web-1"), |_| ()),
         case(&allow.replace("bastion", "nobody"), |_| ()),
         case(&allow.replace("via:bastion ", ""), |_| ()),
+        case(&format!("{allow} --create-intermediate"), |_| ()),
         case(&allow, |compute| compute.ssh.neighbours.iter_mut().for_each(|other| other.instance.name = "bastion".parse().unwrap())),
         case(&allow, |compute| {
             let mut rule = allow_ssh::way(Form::Strict, &compute.instance, &compute.interfaces.first().unwrap().network).rule;

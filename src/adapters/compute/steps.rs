@@ -134,6 +134,8 @@ impl Session<'_> {
             ComputeAction::TagForSsh { instance, tag } | ComputeAction::TagIntermediate { intermediate: instance, tag } => {
                 self.carries(instance, tag).await
             }
+            ComputeAction::CreateIntermediate(new) => self.intermediate_runs(new).await,
+            ComputeAction::DeleteIntermediate { intermediate, request } => self.intermediate_is_gone(intermediate, request).await,
             ComputeAction::UntagIntermediate { intermediate, tag } => self.untagged(intermediate, tag).await,
             ComputeAction::VerifySsh(access) => self.ssh(access).await,
             ComputeAction::UntagInstance { instance, tag } => self.untagged(instance, tag).await,
@@ -160,6 +162,8 @@ impl Session<'_> {
             ComputeAction::TagForSsh { instance, tag } | ComputeAction::TagIntermediate { intermediate: instance, tag } => {
                 self.add_tag(instance, tag).await
             }
+            ComputeAction::CreateIntermediate(new) => self.create_intermediate(new).await,
+            ComputeAction::DeleteIntermediate { intermediate, .. } => self.delete(intermediate, None).await,
             ComputeAction::UntagIntermediate { intermediate, tag } => self.remove_tag(intermediate, tag).await,
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,

@@ -23,8 +23,8 @@ use super::rule;
 use super::session::Session;
 use crate::ports::{InstanceQuery, SurveyError, Surveyor};
 
-/// Label that every snapshot of Stanch carries.
-const REQUEST_LABEL: &str = "stanch-request";
+/// Label that every snapshot and every intermediate of Stanch carries.
+pub const REQUEST_LABEL: &str = "stanch-request";
 
 /// Label with the incident that a snapshot belongs to.
 const INCIDENT_LABEL: &str = "stanch-incident";

@@ -148,6 +148,18 @@ impl ComputeEmulator {
         Ok(())
     }
 
+    /// An instance carries this label.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub fn label_instance(&self, name: &str, label: &str, value: &str) -> Result<(), ComputeEmulatorError> {
+        self.instance(name, |instance| {
+            let mut labels = instance.get("labels").cloned().unwrap_or_else(|| json!({}));
+            put(&mut labels, label, json!(value));
+            put(instance, "labels", labels);
+        })
+    }
+
     /// An instance is in this state, such as `TERMINATED`.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Deleting an instance: through its group, by itself, and not at all.
 
 use stanch::core::step::{FailureKind, Observation};
-use stanch_commands::action::ComputeAction;
 use stanch::ports::Surveyor as _;
+use stanch_commands::action::ComputeAction;
 use stanch_commands::facts::{GroupState, ReadySnapshot};
 use stanch_commands::target::{GroupRef, InstanceRef, Place};
 
@@ -131,6 +131,10 @@ async fn a_group_is_brought_back_to_its_size() {
     assert_eq!((state.target_size, state.autoscaler.unwrap().rsplit('/').next()), (3, Some(GROUP)));
     assert_eq!(failed(bench.perform(&resize(group(), 2, 3)).await).0, FailureKind::Stale);
     assert_eq!(bench.compute.survey(&group()).await, Ok(None));
-    let expected = ["compute.instanceGroupManagers.deleteInstances", "compute.instanceGroupManagers.resize", "compute.regionInstanceGroupManagers.resize"];
+    let expected = [
+        "compute.instanceGroupManagers.deleteInstances",
+        "compute.instanceGroupManagers.resize",
+        "compute.regionInstanceGroupManagers.resize",
+    ];
     assert_eq!(methods(&bench), expected);
 }

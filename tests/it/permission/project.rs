@@ -52,6 +52,7 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
 async fn started(regional: bool) -> Bench {
     let bench = Bench::start().await;
     bench.emulator.make_disk_regional("pvc-orders-0").unwrap();
+    bench.emulator.label_instance("bastion", "stanch-request", "r-k3f9qz").unwrap();
     if regional {
         bench.emulator.make_group_regional(group().name.as_str()).unwrap();
     }
