@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::firewall_rule::FirewallRule;
 use crate::prior::PodPrior;
 use crate::ssh_key::SshKey;
-use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, RequestId, Uid, WorkloadRef};
+use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, Location, NodeRef, PodRef, ProjectId, RequestId, Uid, WorkloadRef};
 
 /// One step's action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -285,6 +285,15 @@ pub enum ComputeAction {
         /// The tag.
         tag: ComputeName,
     },
+    /// Makes an instance from which the target is reached, tagged for it from the start.
+    CreateIntermediate(Box<NewIntermediate>),
+    /// Deletes an intermediate that Stanch made.
+    DeleteIntermediate {
+        /// The instance.
+        intermediate: InstanceRef,
+        /// The request that made it, as its label says.
+        request: String,
+    },
     /// Adds the tag from which an allow rule admits traffic.
     TagIntermediate {
         /// The instance from which the target is reached. It is no target of the plan.
@@ -308,6 +317,15 @@ pub enum ComputeAction {
     },
     /// `deletionProtection = false`.
     AllowDeletion(InstanceRef),
+    /// Changes the size of a group, from exactly the one that the plan was made on.
+    ResizeGroup {
+        /// The group.
+        group: GroupRef,
+        /// Its size until then, which is its prior state.
+        from: u32,
+        /// Its size afterwards.
+        to: u32,
+    },
     /// Deletes the instance.
     DeleteInstance {
         /// The instance.
@@ -342,9 +360,53 @@ pub struct SshAccess {
     /// The rule that lets the intermediate in.
     pub rule: FirewallRule,
     /// The instance from which it is reached.
-    pub intermediate: InstanceRef,
-    /// What to type, a line each.
-    pub commands: Vec<String>,
+    pub intermediate: Intermediate,
+}
+
+/// An instance from which another one is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intermediate {
+    /// One that was there when the plan was made.
+    There(InstanceRef),
+    /// One that the plan makes, and whose id nobody knows yet.
+    Made(Box<NewIntermediate>),
+}
+
+impl Intermediate {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ComputeName {
+        match self {
+            Self::There(instance) => &instance.name,
+            Self::Made(made) => &made.name,
+        }
+    }
+}
+
+/// An instance to be made: no external address, no service account, the boot disk deleted with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewIntermediate {
+    /// Project.
+    pub project: ProjectId,
+    /// Zone.
+    pub zone: Location,
+    /// Name.
+    pub name: ComputeName,
+    /// Machine type, such as `e2-micro`.
+    pub machine_type: String,
+    /// Image family, as `projects/P/global/images/family/F`.
+    pub image: String,
+    /// Subnetwork, as `projects/P/regions/R/subnetworks/N`.
+    pub subnetwork: String,
+    /// The tag from which the rule admits traffic.
+    pub tag: ComputeName,
+    /// Labels; `stanch-request` tells whose it is.
+    pub labels: BTreeMap<String, String>,
+    /// The key that may log in to it as well, so that one key makes both hops.
+    pub key: SshKey,
+    /// The request that the key is marked with.
+    pub request: RequestId,
 }
 
 /// An external address of a network interface.
@@ -422,8 +484,11 @@ impl Action {
                 | ComputeAction::AddSshKey { .. }
                 | ComputeAction::RemoveSshKey { .. }
                 | ComputeAction::TagForSsh { .. }
+                | ComputeAction::CreateIntermediate(_)
+                | ComputeAction::DeleteIntermediate { .. }
                 | ComputeAction::TagIntermediate { .. }
                 | ComputeAction::UntagIntermediate { .. }
+                | ComputeAction::ResizeGroup { .. }
                 | ComputeAction::DeleteInstance { .. },
             ) => ActionClass::Mutate,
         }
@@ -450,6 +515,9 @@ impl Action {
             ) => Undo::Nothing,
             Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
             Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
+            Self::Compute(ComputeAction::ResizeGroup { .. }) => {
+                Undo::Impossible("a group that is made smaller again chooses by itself which instance it deletes")
+            }
             Self::Compute(ComputeAction::DeleteInstance { .. }) => Undo::Impossible(
                 "a deleted VM does not come back: its memory and Local SSDs are lost; disks can be made from the snapshots",
             ),
@@ -491,6 +559,8 @@ impl Action {
                 | ComputeAction::AddSshKey { .. }
                 | ComputeAction::RemoveSshKey { .. }
                 | ComputeAction::TagForSsh { .. }
+                | ComputeAction::CreateIntermediate(_)
+                | ComputeAction::DeleteIntermediate { .. }
                 | ComputeAction::TagIntermediate { .. }
                 | ComputeAction::UntagIntermediate { .. }
                 | ComputeAction::RemoveExternalIp { .. },
@@ -613,15 +683,22 @@ impl ComputeAction {
                 format!("remove the SSH key of {user} ({comment}) from the metadata of {}", instance.name)
             }
             Self::TagForSsh { instance, tag } => format!("tag instance {} with {tag}", instance.name),
+            Self::CreateIntermediate(new) => {
+                format!("create intermediate {} ({}, no external address, tag {})", new.name, new.machine_type, new.tag)
+            }
+            Self::DeleteIntermediate { intermediate, request } => {
+                format!("delete intermediate {}, which {request} made", intermediate.name)
+            }
             Self::TagIntermediate { intermediate, tag } => format!("tag intermediate {} with {tag}", intermediate.name),
             Self::UntagIntermediate { intermediate, tag } => format!("remove tag {tag} from intermediate {}", intermediate.name),
             Self::VerifySsh(access) => {
-                format!("read key, tags and rule back: SSH to {} through {}", access.instance.name, access.intermediate.name)
+                format!("read key, tags and rule back: SSH to {} through {}", access.instance.name, access.intermediate.name())
             }
             Self::VerifySnapshots { snapshots } => {
                 let names: Vec<&str> = snapshots.iter().map(|(_, name)| name.as_str()).collect();
                 format!("read that the snapshots are READY: {}", if names.is_empty() { "none".into() } else { names.join(", ") })
             }
+            Self::ResizeGroup { group, from, to } => format!("resize group {} from {from} to {to}", group.name),
             Self::DeleteInstance { instance, group, waiver } => {
                 let how = group.as_ref().map_or_else(String::new, |group| format!(" through group {}", group.name));
                 let waived =

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::abandon;
-use crate::action::{ComputeAction, SshAccess};
+use crate::action::{ComputeAction, Intermediate, NewIntermediate, SshAccess};
 use crate::definition::{Argument, Context, Definition, Does, Phase};
 use crate::facts::{ComputeFacts, Facts, InterfaceFacts, NeighbourFacts};
 use crate::firewall;
@@ -20,11 +20,13 @@ pub static DEFINITION: Definition = Definition {
     phase: Phase::Contain,
     summary: "let one SSH key in from one intermediate VM, beside the deny rules",
     details: "Adds the public key to the VM's metadata, admits tcp:22 from the intermediate VM alone by tags and a rule of priority 0, reads all \
-              of it back and prints the ssh command. Refused where OS Login is on, which ignores such keys. `revoke-ssh` takes it back.",
+              of it back and prints the ssh command. Without an intermediate VM, --create-intermediate makes one. Refused where OS Login is on, \
+              which ignores such keys. `revoke-ssh` takes it back.",
     arguments: &[
         Argument::PodOrNode,
         Argument::Key,
         Argument::Via,
+        Argument::CreateIntermediate,
         Argument::Cluster,
         Argument::Incident,
         Argument::Reason,
@@ -32,12 +34,23 @@ pub static DEFINITION: Definition = Definition {
     ],
     examples: &[
         "node gke-prod-pool-1-abcd via:bastion key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\"",
+        "node gke-prod-pool-1-abcd --create-intermediate \
+         key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\"",
     ],
     does: Does::Mitigate(plan),
 };
 
 /// The guide's tag of an intermediate VM.
 const GUIDE_SOURCE: &str = "intermediate";
+
+/// What the tags of intermediates start with, but for the guide's.
+pub const SOURCE_PREFIX: &str = "stanch-via-";
+
+/// The smallest shape that is in every zone.
+const MACHINE_TYPE: &str = "e2-micro";
+
+/// What it runs: Debian, with Google's guest agent and nothing that an investigation would have to explain.
+const IMAGE: &str = "projects/debian-cloud/global/images/family/debian-12";
 
 /// Most intermediates that a refusal suggests: enough to find the bastion among.
 const SUGGESTIONS: usize = 5;
@@ -65,7 +78,7 @@ pub fn way(form: Form, instance: &InstanceRef, network: &NetworkRef) -> Way {
         .expect("a fixed prefix and a number are a valid name")
     };
     let id = instance.id;
-    let source = named(GUIDE_SOURCE, format!("stanch-via-{id}"));
+    let source = named(GUIDE_SOURCE, format!("{SOURCE_PREFIX}{id}"));
     let target = named(firewall::PREFIX, format!("stanch-ssh-{id}"));
     let rule = FirewallRule {
         network: network.clone(),
@@ -91,16 +104,33 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     if let Some(by) = &compute.ssh.os_login {
         return Err(Refusal::OsLogin(by.clone()));
     }
-    let (via, interface) = intermediate(compute, context)?;
+    let (via, interface) = match wants_a_new_one(compute, context)? {
+        Some(interface) => (None, interface),
+        None => intermediate(compute, context).map(|(via, interface)| (Some(via), interface))?,
+    };
     let way = way(context.form, &compute.instance, &interface.network);
     check_names(compute, via, &way, context)?;
     let has_key = compute.ssh.keys.iter().any(|line| key.is_on(line));
-    let tagged = compute.tags.contains(way.target.as_str()) && via.tags.contains(way.source.as_str());
-    if has_key && tagged && compute.firewall.contains(&way.rule) {
+    let tagged = |via: &NeighbourFacts| compute.tags.contains(way.target.as_str()) && via.tags.contains(way.source.as_str());
+    if let Some(via) = via.filter(|via| has_key && tagged(via) && compute.firewall.contains(&way.rule)) {
         return Err(Refusal::AlreadySo(format!("{} may log in to {} from {}", key.user(), compute.instance.name, via.instance.name)));
     }
-    let consequences = describe(compute, via, &way, key, context);
-    let access = access(compute, via, interface, &way, key);
+    let intermediate = match via {
+        Some(via) => Intermediate::There(via.instance.clone()),
+        None => Intermediate::Made(Box::new(new_intermediate(compute, interface, &way, key, context))),
+    };
+    let mut consequences = describe(compute, via, intermediate.name(), &way, key, context);
+    match &intermediate {
+        Intermediate::There(via) => consequences.decisions.push(format!("intermediate: {} in {}", via.name, via.zone)),
+        Intermediate::Made(new) => describe_new(new, &mut consequences),
+    }
+    let access = SshAccess {
+        instance: compute.instance.clone(),
+        interface: interface.name.clone(),
+        key: key.clone(),
+        rule: way.rule.clone(),
+        intermediate,
+    };
     let mut steps = Steps::default();
     add(&mut steps, compute, &way, access, context);
     Ok(guard::draft(DEFINITION.name, facts, context, consequences, steps.finish()))
@@ -112,8 +142,11 @@ fn add(steps: &mut Steps, compute: &ComputeFacts, way: &Way, access: SshAccess, 
     let instance = &compute.instance;
     let add_key = ComputeAction::AddSshKey { instance: instance.clone(), key: access.key.clone(), request: context.request.clone() };
     let key = steps.add(add_key, [Edge::Requires(saved)]);
-    let tag = ComputeAction::TagIntermediate { intermediate: access.intermediate.clone(), tag: way.source.clone() };
-    let source = steps.add(tag, [Edge::Requires(saved)]);
+    let source = match &access.intermediate {
+        Intermediate::There(via) => ComputeAction::TagIntermediate { intermediate: via.clone(), tag: way.source.clone() },
+        Intermediate::Made(new) => ComputeAction::CreateIntermediate(new.clone()),
+    };
+    let source = steps.add(source, [Edge::Requires(saved)]);
     let mut last = steps.add(ComputeAction::EnsureFirewallRule(way.rule.clone()), [Edge::Requires(key), Edge::Requires(source)]);
     if context.form == Form::Strict {
         let open = ComputeAction::TagForSsh { instance: instance.clone(), tag: way.target.clone() };
@@ -127,6 +160,7 @@ fn intermediate<'f>(compute: &'f ComputeFacts, context: &Context) -> Result<(&'f
     let no = |why: String| Err(Refusal::NoIntermediate(why));
     let fits = |neighbour: &&NeighbourFacts| match &context.arguments.via {
         Some(name) => neighbour.instance.name == *name,
+        None if context.arguments.create_intermediate => is_made(neighbour, &compute.instance),
         None => neighbour.status == "RUNNING" && (neighbour.made_by.is_some() || neighbour.tags.contains(GUIDE_SOURCE)),
     };
     let found: Vec<&NeighbourFacts> = compute.ssh.neighbours.iter().filter(fits).collect();
@@ -162,7 +196,7 @@ fn suggestions(compute: &ComputeFacts) -> String {
 }
 
 /// Nothing of another kind stands under our names, and nobody else would be opened.
-fn check_names(compute: &ComputeFacts, via: &NeighbourFacts, way: &Way, context: &Context) -> Result<(), Refusal> {
+fn check_names(compute: &ComputeFacts, via: Option<&NeighbourFacts>, way: &Way, context: &Context) -> Result<(), Refusal> {
     if context.form == Form::Guide && !compute.tags.contains(way.target.as_str()) {
         return Err(Refusal::NotQuarantined(way.target.to_string()));
     }
@@ -177,7 +211,7 @@ fn check_names(compute: &ComputeFacts, via: &NeighbourFacts, way: &Way, context:
         let others = compute.ssh.neighbours.iter().filter(|neighbour| Some(*neighbour) != except && neighbour.tags.contains(tag.as_str()));
         others.map(|neighbour| neighbour.instance.clone()).collect()
     };
-    for (tag, strangers) in [(&way.target, carrying(&way.target, None)), (&way.source, carrying(&way.source, Some(via)))] {
+    for (tag, strangers) in [(&way.target, carrying(&way.target, None)), (&way.source, carrying(&way.source, via))] {
         if context.form == Form::Strict && !strangers.is_empty() {
             return Err(Refusal::OpensOthers { tag: tag.to_string(), instances: strangers });
         }
@@ -185,32 +219,69 @@ fn check_names(compute: &ComputeFacts, via: &NeighbourFacts, way: &Way, context:
     Ok(())
 }
 
-/// What is to be true in the end, and what to type then.
-fn access(compute: &ComputeFacts, via: &NeighbourFacts, interface: &InterfaceFacts, way: &Way, key: &SshKey) -> SshAccess {
-    let (user, target, jump) = (key.user(), &interface.internal_ip, &via.instance);
-    let internal = via.address_on(&interface.network).unwrap_or_default();
-    let mut commands = vec![format!("ssh -J {user}@{} {user}@{target}", via.external.as_deref().unwrap_or(internal))];
-    if via.external.is_none() {
-        commands.push(format!(
-            "from outside the network: gcloud compute ssh {} --project {} --zone {} --tunnel-through-iap, and there: ssh {user}@{target}",
-            jump.name, jump.project, jump.zone
-        ));
-    }
-    SshAccess {
-        instance: compute.instance.clone(),
-        interface: interface.name.clone(),
-        key: key.clone(),
-        rule: way.rule.clone(),
-        intermediate: jump.clone(),
-        commands,
+/// The interface from whose subnetwork a new intermediate comes, if one is to be made.
+fn wants_a_new_one<'f>(compute: &'f ComputeFacts, context: &Context) -> Result<Option<&'f InterfaceFacts>, Refusal> {
+    // Asked again: it is there.
+    let made = compute.ssh.neighbours.iter().any(|neighbour| is_made(neighbour, &compute.instance));
+    match (context.arguments.create_intermediate, &context.arguments.via) {
+        (false, _) => Ok(None),
+        (true, Some(via)) => Err(Refusal::NoIntermediate(format!("`via:{via}` names one, and --create-intermediate asks for another"))),
+        (true, None) if made => Ok(None),
+        (true, None) => match compute.interfaces.first() {
+            Some(interface) if !interface.subnetwork.is_empty() => Ok(Some(interface)),
+            Some(_) | None => Err(Refusal::NoIntermediate("the subnetwork of the instance is not known".into())),
+        },
     }
 }
 
-fn describe(compute: &ComputeFacts, via: &NeighbourFacts, way: &Way, key: &SshKey, context: &Context) -> Consequences {
-    let (name, jump) = (&compute.instance.name, &via.instance.name);
+/// The intermediate that an earlier request made for the instance.
+fn is_made(neighbour: &NeighbourFacts, instance: &InstanceRef) -> bool {
+    neighbour.made_by.is_some() && neighbour.instance.name == new_name(instance)
+}
+
+/// One intermediate per instance, in its zone.
+#[expect(clippy::expect_used, reason = "an id has at most 20 digits")]
+fn new_name(instance: &InstanceRef) -> ComputeName {
+    format!("{SOURCE_PREFIX}{}", instance.id).parse().expect("a fixed prefix and a number are a valid name")
+}
+
+fn new_intermediate(compute: &ComputeFacts, interface: &InterfaceFacts, way: &Way, key: &SshKey, context: &Context) -> NewIntermediate {
+    let labels = [("stanch-request", context.request.to_string()), ("stanch-incident", context.incident.to_string())];
+    NewIntermediate {
+        project: compute.instance.project.clone(),
+        zone: compute.instance.zone.clone(),
+        name: new_name(&compute.instance),
+        machine_type: MACHINE_TYPE.into(),
+        image: IMAGE.into(),
+        subnetwork: interface.subnetwork.clone(),
+        tag: way.source.clone(),
+        labels: labels.map(|(key, value)| (key.into(), value)).into(),
+        key: key.clone(),
+        request: context.request.clone(),
+    }
+}
+
+fn describe_new(new: &NewIntermediate, consequences: &mut Consequences) {
+    consequences.blast_radius.push(format!("instance {} is made in {} and costs money until `revoke-ssh` deletes it", new.name, new.zone));
+    consequences.decisions.push(format!(
+        "intermediate: {} ({}, Debian), no external address, no service account, in the subnetwork of the VM, which lets the same key in",
+        new.name, new.machine_type
+    ));
+    consequences.residual_risk.push("IAP reaches the intermediate only if a firewall rule lets 35.235.240.0/20 in on tcp:22".into());
+}
+
+fn describe(
+    compute: &ComputeFacts,
+    via: Option<&NeighbourFacts>,
+    jump: &ComputeName,
+    way: &Way,
+    key: &SshKey,
+    context: &Context,
+) -> Consequences {
+    let name = &compute.instance.name;
     let mut consequences = Consequences {
         blast_radius: vec![format!("{} can log in to {name} from {jump} over SSH; nothing else is opened", key.user())],
-        decisions: vec![format!("key: {}", key.short()), format!("intermediate: {jump} in {}", via.instance.zone)],
+        decisions: vec![format!("key: {}", key.short())],
         noticeable: vec!["who is root on the VM sees the new key, the new user and each login".into()],
         residual_risk: vec![
             "the way stays open until `revoke-ssh`".into(),
@@ -223,7 +294,7 @@ fn describe(compute: &ComputeFacts, via: &NeighbourFacts, way: &Way, key: &SshKe
     }
     if context.form == Form::Guide {
         let tagged = |tag: &ComputeName| -> Vec<&str> {
-            let others = compute.ssh.neighbours.iter().filter(|neighbour| *neighbour != via && neighbour.tags.contains(tag.as_str()));
+            let others = compute.ssh.neighbours.iter().filter(|neighbour| Some(*neighbour) != via && neighbour.tags.contains(tag.as_str()));
             others.map(|neighbour| neighbour.instance.name.as_str()).collect()
         };
         for (what, others) in [("lets SSH in to", tagged(&way.target)), ("lets SSH in from", tagged(&way.source))] {

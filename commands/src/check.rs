@@ -74,6 +74,9 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             ComputeAction::SnapshotDisk { .. }
             | ComputeAction::VerifySnapshots { .. }
             | ComputeAction::EnsureFirewallRule(_)
+            | ComputeAction::ResizeGroup { .. }
+            | ComputeAction::CreateIntermediate(_)
+            | ComputeAction::DeleteIntermediate { .. }
             | ComputeAction::TagIntermediate { .. }
             | ComputeAction::UntagIntermediate { .. } => (vec![], vec![], vec![]),
             ComputeAction::VerifySsh(access) => (vec![], vec![&access.instance], vec![]),
@@ -105,6 +108,8 @@ fn writes_follow_the_saved_state(plan: &Plan) -> Vec<String> {
     mutating
         .filter(|(id, step)| {
             let saved = match &step.action {
+                // Its prior state is in the step itself.
+                Action::Compute(ComputeAction::ResizeGroup { .. }) => return false,
                 Action::Kubernetes(_) => &kubernetes,
                 Action::Compute(_) => &compute,
             };
@@ -237,6 +242,9 @@ fn what_lets_in_is_narrow_and_comes_last(plan: &Plan) -> Vec<String> {
         match &step.action {
             Action::Compute(ComputeAction::TagIntermediate { tag, .. }) if stranger(tag) => {
                 findings.push(format!("step {id} tags an instance that no rule of the plan lets in"));
+            }
+            Action::Compute(ComputeAction::CreateIntermediate(new)) if stranger(&new.tag) => {
+                findings.push(format!("step {id} makes an instance that no rule of the plan lets in"));
             }
             Action::Compute(ComputeAction::TagForSsh { .. }) => {
                 let rules: Vec<StepId> = rules.iter().map(|(id, _)| *id).collect();

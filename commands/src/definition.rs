@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, GroupSurvey};
 use crate::plan::{Draft, Form};
 use crate::prior::Earlier;
 use crate::refusal::Refusal;
@@ -70,6 +70,8 @@ pub enum Argument {
     Key,
     /// `key:"PUBLIC KEY"`, may be left out.
     OptionalKey,
+    /// `--create-intermediate`.
+    CreateIntermediate,
     /// `--stop-now`.
     StopNow,
     /// `--false-alarm`.
@@ -98,6 +100,7 @@ impl Argument {
             Self::Via => "[via:INSTANCE]",
             Self::Key => "key:\"ALGORITHM BASE64 USER\"",
             Self::OptionalKey => "[key:\"ALGORITHM BASE64 USER\"]",
+            Self::CreateIntermediate => "[--create-intermediate]",
             Self::StopNow => "[--stop-now]",
             Self::FalseAlarm => "[--false-alarm]",
             Self::Exec => "[--exec]",
@@ -123,6 +126,9 @@ impl Argument {
             Self::Key => "the public key to let in, as its .pub file has it; the last word is the user",
             Self::OptionalKey => "the public key to take back; without it, every key that Stanch added",
             Self::FalseAlarm => "the suspect is innocent: give it its labels back instead of deleting it",
+            Self::CreateIntermediate => {
+                "make the intermediate VM: smallest shape, no external address, reached through IAP; `revoke-ssh` deletes it"
+            }
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::Exec => "also run ps and read /proc in the containers: whoever watches them can notice, so it needs an approval",
             Self::DryRun => "show the plan, ask nobody, change nothing",
@@ -153,6 +159,9 @@ pub struct Arguments {
     /// `key:`.
     #[serde(default)]
     pub key: Option<SshKey>,
+    /// `--create-intermediate`.
+    #[serde(default)]
+    pub create_intermediate: bool,
     /// `--stop-now`.
     #[serde(default)]
     pub stop_now: bool,
@@ -226,6 +235,9 @@ impl Default for Limits {
 /// Makes a plan from facts.
 pub type Planner = fn(&Facts, &Context) -> Result<Draft, Refusal>;
 
+/// Makes a plan about a group, whose node may be gone.
+pub type GroupPlanner = fn(&GroupSurvey, &Context) -> Result<Draft, Refusal>;
+
 /// What a command does.
 #[derive(Clone, Copy, Debug)]
 pub enum Does {
@@ -245,6 +257,8 @@ pub enum Does {
     Locate,
     /// Surveys the target, plans, asks for approvals, carries out.
     Mitigate(Planner),
+    /// The same for the group that an earlier request recorded.
+    Resize(GroupPlanner),
 }
 
 /// A command.

@@ -235,6 +235,26 @@ pub struct ComputeFacts {
     pub ssh: SshFacts,
 }
 
+/// What a survey of one group found: it needs no node, which may be gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSurvey {
+    /// The cluster whose node was in it.
+    pub cluster: ClusterName,
+    /// Which group was asked for.
+    pub group: GroupRef,
+    /// How it stands; `None` if there is no such group.
+    pub found: Option<GroupState>,
+}
+
+/// A group by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupState {
+    /// `targetSize`.
+    pub target_size: u32,
+    /// The Compute autoscaler that decides about the size.
+    pub autoscaler: Option<String>,
+}
+
 /// How somebody could log in to an instance over SSH.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshFacts {
@@ -278,6 +298,8 @@ pub struct InterfaceFacts {
     pub name: String,
     /// Its network.
     pub network: NetworkRef,
+    /// Link of its subnetwork, `projects/P/regions/R/subnetworks/N`.
+    pub subnetwork: String,
     /// Internal IPv4 address.
     pub internal_ip: String,
     /// It also has IPv6, so that IPv4 rules alone leave it open.

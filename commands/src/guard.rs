@@ -109,6 +109,9 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
     if let Some(key) = &context.arguments.key {
         line.push_str(&format!(" key:\"{key}\""));
     }
+    if context.arguments.create_intermediate {
+        line.push_str(" --create-intermediate");
+    }
     if context.arguments.isolate_first {
         line.push_str(" --isolate-first");
     }

@@ -50,6 +50,7 @@ catalogue! {
     delete_workload,
     delete_node,
     release,
+    resize_group,
     uncordon,
     cancel,
     halt,

@@ -182,9 +182,9 @@ fn take<'w>(
         }
         Some(_) => return Err(unexpected()),
         None if word.starts_with('-') => match switch(arguments, word) {
-            Some((argument, on)) if takes(&[argument]) => {
-                once(!*on, word)?;
-                *on = true;
+            Some((argument, set)) if takes(&[argument]) => {
+                once(!*set, word)?;
+                *set = true;
             }
             Some(_) | None => return Err(unexpected()),
         },
@@ -211,13 +211,14 @@ fn take<'w>(
     Ok(())
 }
 
-/// The switch that a word is, and where it is kept.
+/// The switch of that name, and where it is set.
 fn switch<'a>(arguments: &'a mut Arguments, word: &str) -> Option<(Argument, &'a mut bool)> {
     Some(match word {
         "--isolate-first" => (Argument::IsolateFirst, &mut arguments.isolate_first),
-        "--exec" => (Argument::Exec, &mut arguments.exec),
-        "--stop-now" => (Argument::StopNow, &mut arguments.stop_now),
         "--false-alarm" => (Argument::FalseAlarm, &mut arguments.false_alarm),
+        "--stop-now" => (Argument::StopNow, &mut arguments.stop_now),
+        "--create-intermediate" => (Argument::CreateIntermediate, &mut arguments.create_intermediate),
+        "--exec" => (Argument::Exec, &mut arguments.exec),
         "--dry-run" => (Argument::DryRun, &mut arguments.dry_run),
         _ => return None,
     })
@@ -244,6 +245,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::IsolateFirst
             | Argument::Via
             | Argument::OptionalKey
+            | Argument::CreateIntermediate
             | Argument::StopNow
             | Argument::FalseAlarm
             | Argument::Exec
@@ -296,6 +298,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::IsolateFirst => &["--isolate-first"],
             Argument::Via => &["via:"],
             Argument::Key | Argument::OptionalKey => &["key:"],
+            Argument::CreateIntermediate => &["--create-intermediate"],
             Argument::StopNow => &["--stop-now"],
             Argument::FalseAlarm => &["--false-alarm"],
             Argument::Exec => &["--exec"],

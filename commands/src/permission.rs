@@ -9,7 +9,7 @@ use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
 use crate::{
     abandon, allow_ssh, cordon, delete_node, delete_workload, drain, firewall, inspect, label, locate, quarantine, redeploy, release,
-    remove_external_ip, revoke_ssh, snapshot, uncordon,
+    remove_external_ip, resize_group, revoke_ssh, snapshot, uncordon,
 };
 
 /// A right on the Kubernetes API, as RBAC names it.
@@ -143,6 +143,11 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     AllowDeletion of [delete_node, release] needs [
         "compute.instances.get", "compute.instances.setDeletionProtection", "compute.zoneOperations.get",
     ];
+    // It also reads the group before there is a plan.
+    ResizeGroup of [resize_group] needs [
+        "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.update", "compute.zoneOperations.get",
+        "compute.regionOperations.get",
+    ];
     // The list, because an instance that some group owns is not deleted by itself.
     DeleteInstance of [delete_node] needs [
         "compute.instances.get", "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.list",
@@ -152,6 +157,11 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     AddSshKey of [allow_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
     RemoveSshKey of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
     TagForSsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    CreateIntermediate of [allow_ssh] needs [
+        "compute.instances.get", "compute.instances.create", "compute.disks.create", "compute.subnetworks.use",
+        "compute.instances.setMetadata", "compute.instances.setTags", "compute.instances.setLabels", "compute.zoneOperations.get",
+    ];
+    DeleteIntermediate of [revoke_ssh] needs ["compute.instances.get", "compute.instances.delete", "compute.zoneOperations.get"];
     TagIntermediate of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
     UntagIntermediate of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
     VerifySsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.getEffectiveFirewalls"];

@@ -59,6 +59,17 @@ pub enum Refusal {
         /// Who carries it.
         instances: Vec<InstanceRef>,
     },
+    /// No request recorded the size of a group.
+    NoRecordedSize,
+    /// The group is gone.
+    GroupGone(String),
+    /// An autoscaler decides about the size of the group.
+    Autoscaled {
+        /// The group.
+        group: String,
+        /// The autoscaler.
+        autoscaler: String,
+    },
     /// OS Login is on, by what: keys in the metadata would be ignored.
     OsLogin(String),
     /// There is no instance from which the node could be reached, and why.
@@ -99,6 +110,9 @@ impl fmt::Display for Refusal {
                 let names: Vec<String> = instances.iter().map(|instance| format!("{}/{}", instance.zone, instance.name)).collect();
                 write!(f, "tag `{tag}` is meant for one instance alone, but these carry it too: {}", names.join(", "))
             }
+            Self::NoRecordedSize => f.write_str("no request on that node for that incident recorded the size of a group"),
+            Self::GroupGone(group) => write!(f, "group `{group}` does not exist any more"),
+            Self::Autoscaled { group, autoscaler } => write!(f, "autoscaler `{autoscaler}` decides about the size of group `{group}`"),
             Self::OsLogin(by) => write!(f, "OS Login is switched on by {by}: the VM ignores SSH keys in its metadata"),
             Self::NoIntermediate(why) => write!(f, "there is no intermediate VM to come from: {why}"),
             Self::NotQuarantined(tag) => write!(f, "the instance does not carry the tag `{tag}`, and the guide's rule would admit nobody to it"),
@@ -133,10 +147,17 @@ impl Refusal {
             Self::TagInUse { .. } => "take the tag off those instances, or use another `incident:`, which has a tag of its own",
             Self::SeveralNetworks(_) => "use form = \"strict\" in config/stanch.toml",
             Self::OpensOthers { .. } => "take the tag off those instances; `revoke-ssh` does it for an earlier intermediate",
+            Self::NoRecordedSize => {
+                "name the request that abandoned or deleted the node; by hand: `gcloud compute instance-groups managed resize`"
+            }
+            Self::GroupGone(_) => "the node pool may have been deleted or made anew; look at it with `gcloud container node-pools list`",
+            Self::Autoscaled { .. } => "it makes a fresh instance when it wants one; change its limits if it does not",
             Self::OsLogin(_) => {
                 "grant the responder roles/compute.osAdminLogin and add the key with `gcloud compute os-login ssh-keys add`, or set the metadata entry enable-oslogin=FALSE of this instance and ask again"
             }
-            Self::NoIntermediate(_) => "name a running VM of the same network and project with `via:`",
+            Self::NoIntermediate(_) => {
+                "name a running VM of the same network and project with `via:`, or have one made with --create-intermediate"
+            }
             Self::NotQuarantined(_) => "`quarantine` or `firewall` the node first, or use form = \"strict\" in config/stanch.toml",
             Self::NotKept(_) => {
                 "start the snapshots with `snapshot` and ask again when they are READY; --stop-now with a reason plans a waiver instead"

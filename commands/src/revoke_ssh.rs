@@ -15,7 +15,7 @@ pub static DEFINITION: Definition = Definition {
     name: "revoke-ssh",
     phase: Phase::Contain,
     summary: "take back what allow-ssh gave: the rule, the tags, the key",
-    details: "Removes the keys that Stanch added (or the one that is named), and no other. The rule and the tags go with the last key. Sessions \
+    details: "Removes the keys that Stanch added (or the one that is named), and no other, and an intermediate VM that Stanch made. The rule and the tags go with the last key. Sessions \
               that are open can survive until they end.",
     arguments: &[
         Argument::PodOrNode,
@@ -89,8 +89,15 @@ fn close(steps: &mut Steps, compute: &ComputeFacts, context: &Context, saved: St
         None => {}
     }
     for via in compute.ssh.neighbours.iter().filter(|via| is_intermediate(via, way, context)) {
-        let untag = ComputeAction::UntagIntermediate { intermediate: via.instance.clone(), tag: way.source.clone() };
-        steps.add(untag, needs.iter().copied());
+        let intermediate = via.instance.clone();
+        let action = match &via.made_by {
+            Some(request) if serves_nobody_else(via, way) => {
+                consequences.blast_radius.push(format!("intermediate {} is deleted with its disk: Stanch made it", intermediate.name));
+                ComputeAction::DeleteIntermediate { intermediate, request: request.clone() }
+            }
+            Some(_) | None => ComputeAction::UntagIntermediate { intermediate, tag: way.source.clone() },
+        };
+        steps.add(action, needs.iter().copied());
     }
     let opened = context.form == Form::Strict && compute.tags.contains(way.target.as_str());
     opened.then(|| steps.add(ComputeAction::UntagInstance { instance: instance.clone(), tag: way.target.clone() }, needs.iter().copied()))
@@ -102,8 +109,13 @@ fn others<'f>(compute: &'f ComputeFacts, way: &Way, context: &Context) -> Vec<&'
     compute.ssh.neighbours.iter().filter(tagged).map(|neighbour| neighbour.instance.name.as_str()).collect()
 }
 
+/// No other instance is reached from it.
+fn serves_nobody_else(via: &NeighbourFacts, way: &Way) -> bool {
+    !via.tags.iter().any(|tag| tag.starts_with(allow_ssh::SOURCE_PREFIX) && *tag != way.source.as_str())
+}
+
 /// The guide's tag may be somebody else's, so under its form only a named intermediate loses it.
 fn is_intermediate(neighbour: &NeighbourFacts, way: &Way, context: &Context) -> bool {
     let named = context.arguments.via.as_ref() == Some(&neighbour.instance.name);
-    neighbour.tags.contains(way.source.as_str()) && (named || context.form == Form::Strict)
+    neighbour.tags.contains(way.source.as_str()) && (named || neighbour.made_by.is_some() || context.form == Form::Strict)
 }

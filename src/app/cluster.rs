@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use stanch_commands::action::{Action, ComputeAction, KubernetesAction};
-use stanch_commands::facts::{ClusterFacts, ComputeFacts, Facts, KubernetesFacts, NoInstance};
+use stanch_commands::facts::{ClusterFacts, ComputeFacts, Facts, GroupState, GroupSurvey, KubernetesFacts, NoInstance};
 use stanch_commands::plan::Plan;
-use stanch_commands::target::TargetName;
+use stanch_commands::target::{GroupRef, TargetName};
 
 use crate::core::step::{Licence, Observation, Performed};
 use crate::ports::{Actuator, InstanceQuery, SurveyError, Surveyor};
@@ -16,8 +16,14 @@ pub trait Kubernetes: Surveyor<TargetName, KubernetesFacts> + Actuator<Kubernete
 impl<T: Surveyor<TargetName, KubernetesFacts> + Actuator<KubernetesAction>> Kubernetes for T {}
 
 /// The Compute Engine API.
-pub trait Compute: Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> + Actuator<ComputeAction> {}
-impl<T: Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> + Actuator<ComputeAction>> Compute for T {}
+pub trait Compute:
+    Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> + Surveyor<GroupRef, Option<GroupState>> + Actuator<ComputeAction>
+{
+}
+impl<T> Compute for T where
+    T: Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> + Surveyor<GroupRef, Option<GroupState>> + Actuator<ComputeAction>
+{
+}
 
 /// A cluster that Stanch works on.
 #[derive(Clone)]
@@ -48,9 +54,22 @@ impl Cluster {
         Ok(Facts { surveyed_at: now, cluster: self.facts.clone(), kubernetes, compute })
     }
 
+    /// Reads how a group stands, whose node may be gone.
+    ///
+    /// # Errors
+    /// [`SurveyError`].
+    pub async fn survey_group(&self, group: &GroupRef) -> Result<GroupSurvey, SurveyError> {
+        let found = self.compute.survey(group).await?;
+        Ok(GroupSurvey { cluster: self.facts.name.clone(), group: group.clone(), found })
+    }
+
     /// What of the objects that a plan is bound to is gone or is another one now. If that cannot be told, nothing is said: every step looks
     /// at its own object again, and containment must not wait for an API that is away.
     pub async fn changed(&self, plan: &Plan, now: Timestamp) -> Option<String> {
+        // A plan about a group alone is bound to its size, which its step compares; the node may be gone.
+        if plan.steps().all(|(_, step)| matches!(step.action, Action::Compute(ComputeAction::ResizeGroup { .. }))) {
+            return None;
+        }
         let target = match plan.suspects.first() {
             Some(suspect) => TargetName::Pod { namespace: Some(suspect.namespace.clone()), name: suspect.name.clone() },
             None => TargetName::Node(plan.node.name.clone()),

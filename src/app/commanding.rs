@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use stanch_commands::check;
-use stanch_commands::definition::{Context, Does, Planner};
+use stanch_commands::definition::{Context, Does};
 use stanch_commands::facts::Facts;
 use stanch_commands::locate;
 use stanch_commands::parse::{Parsed, parse};
-use stanch_commands::target::{ClusterName, IncidentRef, Namespace, RequestId, TargetName};
+use stanch_commands::plan::Draft;
+use stanch_commands::refusal::Refusal;
+use stanch_commands::target::{ClusterName, GroupRef, IncidentRef, Namespace, NodeName, RequestId, TargetName};
 
-use super::work::{Answer, Looked, Report};
+use super::work::{Answer, Looked, Report, Surveyed};
 use super::{Cluster, Entry, Stanch};
 use crate::core::engine::Event;
 use crate::core::engine::Rejection;
@@ -50,7 +52,7 @@ impl Stanch {
         let reports = self.reports.clone();
         self.tasks.spawn(async move {
             let report = match look.up(&inbound, &parsed, place).await {
-                Ok((subject, facts)) => Report::Looked(Box::new(Looked { inbound, parsed, person, subject, facts })),
+                Ok((subject, surveyed)) => Report::Looked(Box::new(Looked { inbound, parsed, person, subject, surveyed })),
                 Err(answer) => Report::TurnedAway { inbound, answer },
             };
             let _ = reports.send(report);
@@ -62,7 +64,7 @@ impl Stanch {
         let mutates = match parsed.definition.does {
             Does::Help | Does::Status | Does::List | Does::Doctor | Does::Cancel | Does::Halt => return Ok(None),
             Does::Locate => false,
-            Does::Mitigate(_) => !parsed.arguments.dry_run,
+            Does::Mitigate(_) | Does::Resize(_) => !parsed.arguments.dry_run,
         };
         if mutates && !self.parts.settings.channels.contains_key(&inbound.channel) {
             return Err(trouble(
@@ -71,7 +73,11 @@ impl Stanch {
             ));
         }
         if let Some(earlier) = &parsed.arguments.request {
-            return self.place_of(earlier).map(Some);
+            let place = self.place_of(earlier)?;
+            return match matches!(parsed.definition.does, Does::Resize(_)) {
+                true => self.group_of(earlier).map(|group| Some(Place { group: Some(group), namespace: None, ..place })),
+                false => Ok(Some(place)),
+            };
         }
         let Some(target) = parsed.arguments.target.clone() else {
             return Err(trouble("the command names no target", "name a pod or a node"));
@@ -82,7 +88,7 @@ impl Stanch {
             TargetName::Node(_) => None,
         };
         let cluster = self.cluster(parsed.arguments.cluster.clone().or(default))?;
-        Ok(Some(Place { cluster, targets: vec![target], namespace }))
+        Ok(Some(Place { cluster, targets: vec![target], namespace, group: None }))
     }
 
     /// Where an earlier request was: its suspect, or its node if the suspect is gone.
@@ -98,7 +104,14 @@ impl Stanch {
             cluster: self.cluster(Some(plan.cluster.clone()))?,
             targets: pod.into_iter().chain([TargetName::Node(plan.node.name.clone())]).collect(),
             namespace: suspect.map(|suspect| suspect.namespace.clone()),
+            group: None,
         })
+    }
+
+    /// The group whose size the requests on that node recorded.
+    fn group_of(&self, earlier: &RequestId) -> Result<GroupRef, Answer> {
+        let recorded = self.memory.earlier(earlier).and_then(|earlier| earlier.instance_prior?.group);
+        recorded.map(|recorded| recorded.group).ok_or_else(|| Box::new(Say::Refused(Refusal::NoRecordedSize)))
     }
 
     /// The named cluster, or the only one there is.
@@ -118,27 +131,42 @@ impl Stanch {
 
     /// Everything is looked up: decide.
     pub(super) async fn answer(&mut self, looked: Looked) {
-        let Looked { inbound, parsed, person, subject, facts } = looked;
+        let Looked { inbound, parsed, person, subject, surveyed } = looked;
         let request = parsed.arguments.request.clone();
-        let say = match (parsed.definition.does, request, facts) {
+        let say = match (parsed.definition.does, request, surveyed) {
             (Does::Help, _, _) => help(&parsed),
             (Does::List, _, _) => self.list(),
             (Does::Doctor, _, _) => return self.examine(inbound),
             (Does::Status, request, _) => self.status(&inbound, request),
             (Does::Cancel, Some(id), _) => self.cancel(&id, person).await,
             (Does::Halt, Some(id), _) => self.halt(&id, &person, &subject, parsed.arguments.reason.clone()).await,
-            (Does::Locate, _, Some(facts)) => Say::Located(locate::findings(&facts)),
-            (Does::Mitigate(planner), _, Some(facts)) => self.propose(&inbound, &parsed, person, &facts, planner).await,
+            (Does::Locate, _, Some(Surveyed::Node(facts))) => Say::Located(locate::findings(&facts)),
+            (Does::Mitigate(planner), _, Some(Surveyed::Node(facts))) => {
+                let node = facts.kubernetes.node.node.name.clone();
+                self.propose(&inbound, &parsed, person, Some(&node), |context| planner(&facts, context)).await
+            }
+            (Does::Resize(planner), _, Some(Surveyed::Group(survey))) => {
+                self.propose(&inbound, &parsed, person, None, |context| planner(&survey, context)).await
+            }
             // The parser asks for the request and `target` for the target, so these have them.
-            (Does::Cancel | Does::Halt | Does::Locate | Does::Mitigate(_), _, _) => Say::Rejected(Rejection::UnknownRequest),
+            (Does::Cancel | Does::Halt | Does::Locate | Does::Mitigate(_) | Does::Resize(_), _, _) => {
+                Say::Rejected(Rejection::UnknownRequest)
+            }
         };
         self.answer_privately(&inbound, say).await;
     }
 
-    async fn propose(&mut self, inbound: &Inbound, parsed: &Parsed, person: PersonId, facts: &Facts, planner: Planner) -> Say {
+    async fn propose(
+        &mut self,
+        inbound: &Inbound,
+        parsed: &Parsed,
+        person: PersonId,
+        node: Option<&NodeName>,
+        planned: impl FnOnce(&Context) -> Result<Draft, Refusal>,
+    ) -> Say {
         let id = self.parts.ids.request_id();
-        let context = self.context(&id, parsed, &person, facts);
-        let plan = match planner(facts, &context).and_then(check::checked) {
+        let context = self.context(&id, parsed, &person, node);
+        let plan = match planned(&context).and_then(check::checked) {
             Ok(plan) => plan,
             Err(refusal) => return Say::Refused(refusal),
         };
@@ -168,14 +196,14 @@ impl Stanch {
         }
     }
 
-    fn context(&self, id: &RequestId, parsed: &Parsed, person: &PersonId, facts: &Facts) -> Context {
+    fn context(&self, id: &RequestId, parsed: &Parsed, person: &PersonId, node: Option<&NodeName>) -> Context {
         let earlier = parsed.arguments.request.as_ref().and_then(|earlier| self.memory.earlier(earlier));
         let known = parsed
             .arguments
             .incident
             .clone()
             .or_else(|| earlier.as_ref().map(|earlier| earlier.incident.clone()))
-            .or_else(|| self.memory.incident_of(&facts.kubernetes.node.node.name).cloned());
+            .or_else(|| self.memory.incident_of(node?).cloned());
         Context {
             request: id.clone(),
             incident: known.unwrap_or_else(|| incident_of(id)),
@@ -259,6 +287,8 @@ pub(super) struct Place {
     targets: Vec<TargetName>,
     /// The namespace that the permission is asked for, as far as it is known before the survey.
     namespace: Option<Namespace>,
+    /// The group, for a command about one: its node may be gone.
+    group: Option<GroupRef>,
 }
 
 /// What a look-up needs.
@@ -270,21 +300,25 @@ struct Look {
 
 impl Look {
     /// Who asks, whether they may, and what is there. The policy is asked before anything is read: a refused command reads nothing.
-    async fn up(&self, inbound: &Inbound, parsed: &Parsed, place: Option<Place>) -> Result<(Subject, Option<Facts>), Answer> {
+    async fn up(&self, inbound: &Inbound, parsed: &Parsed, place: Option<Place>) -> Result<(Subject, Option<Surveyed>), Answer> {
         let subject = self.chat.subject(&inbound.from).await.ok_or_else(|| Box::new(unmapped(inbound)))?;
         let command = parsed.privilege();
-        let Some(Place { cluster, targets, namespace }) = place else {
+        let Some(Place { cluster, targets, namespace, group }) = place else {
             self.permit(&subject, &Ask { command, cluster: None, namespace: None })?;
             return Ok((subject, None));
         };
         let named = namespace.as_ref().map(Namespace::as_str);
         let ask = |namespace| Ask { command, cluster: Some(cluster.facts.name.as_str()), namespace };
         self.permit(&subject, &ask(named))?;
+        if let Some(group) = group {
+            let survey = cluster.survey_group(&group).await.map_err(|error| Box::new(unread(&error)))?;
+            return Ok((subject, Some(Surveyed::Group(survey))));
+        }
         let facts = first_found(&cluster, &targets, self.now).await.map_err(|error| Box::new(unread(&error)))?;
         // Without a namespace in the command, only the survey knows which one it is.
         let found = facts.kubernetes.suspect.as_ref().map(|suspect| suspect.pod.namespace.as_str());
         self.permit(&subject, &ask(found.or(named)))?;
-        Ok((subject, Some(facts)))
+        Ok((subject, Some(Surveyed::Node(Box::new(facts)))))
     }
 
     fn permit(&self, subject: &Subject, ask: &Ask<'_>) -> Result<(), Answer> {

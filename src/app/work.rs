@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stanch_commands::facts::Facts;
+use stanch_commands::facts::{Facts, GroupSurvey};
 use stanch_commands::parse::Parsed;
 use stanch_commands::plan::StepId;
 use stanch_commands::target::RequestId;
@@ -97,7 +97,15 @@ pub(super) struct Looked {
     /// Their account with its groups.
     pub subject: Subject,
     /// The survey, for commands that need one.
-    pub facts: Option<Facts>,
+    pub surveyed: Option<Surveyed>,
+}
+
+/// What was surveyed.
+pub(super) enum Surveyed {
+    /// A node, and the suspect on it.
+    Node(Box<Facts>),
+    /// A group.
+    Group(GroupSurvey),
 }
 
 /// The votes on a plan message.

@@ -4,12 +4,14 @@
 use stanch_commands::action::{Action, ComputeAction};
 use stanch_commands::allow_ssh;
 use stanch_commands::check;
-use stanch_commands::facts::{ComputeFacts, Facts, NeighbourFacts, ReadySnapshot};
+use stanch_commands::definition::{Context, Does};
+use stanch_commands::facts::{ComputeFacts, Facts, GroupState, GroupSurvey, NeighbourFacts, ReadySnapshot};
 use stanch_commands::parse::parse;
 use stanch_commands::plan::{Draft, Edge, Form};
+use stanch_commands::prior::{Earlier, GroupPrior, InstancePrior};
 use stanch_commands::target::InstanceRef;
 
-use crate::plans::{SUSPECT, facts, plan, text};
+use crate::plans::{SUSPECT, context, facts, plan, text};
 
 /// The sandbox's node with a READY snapshot of every disk.
 fn kept() -> Facts {
@@ -125,6 +127,14 @@ pub(crate) fn opened(form: Form) -> Facts {
     facts
 }
 
+/// The same through an intermediate that Stanch made.
+pub(crate) fn made() -> Facts {
+    let mut facts = opened(Form::Strict);
+    let via = compute(&mut facts).ssh.neighbours.first_mut().unwrap();
+    via.made_by = Some("r-k3f9qz".into());
+    facts
+}
+
 #[test]
 fn ssh_is_opened_and_closed() {
     let mut quarantined = beside_bastion();
@@ -135,11 +145,23 @@ fn ssh_is_opened_and_closed() {
         plan(&allow, Form::Guide, &quarantined),
         plan(&revoke, Form::Strict, &opened(Form::Strict)),
         plan(&format!("{revoke} via:bastion"), Form::Guide, &opened(Form::Guide)),
+        plan(&allow.replace("via:bastion", "--create-intermediate"), Form::Strict, &beside_bastion()),
+        plan(&revoke, Form::Strict, &made()),
     ];
     insta::assert_snapshot!("ssh", all.map(|plan| text(&plan.unwrap())).join("\n"));
     // The command line that is recorded asks for the same again.
     let again = plan(&allow, Form::Strict, &beside_bastion()).unwrap();
     assert_eq!(parse(&again.command).unwrap().arguments.key, parse(&allow).unwrap().arguments.key);
+    // The intermediate that was made is taken again, and kept while another node is reached from it.
+    let mut used = made();
+    let id = used.compute.as_ref().unwrap().instance.id;
+    let via = compute(&mut used).ssh.neighbours.first_mut().unwrap();
+    via.instance.name = format!("stanch-via-{id}").parse().unwrap();
+    via.tags.insert("stanch-via-5".into());
+    let refusal = plan(&allow.replace("via:bastion", "--create-intermediate"), Form::Strict, &used).unwrap_err();
+    assert!(refusal.to_string().starts_with("nothing to do"), "{refusal}");
+    let kept = plan(&revoke, Form::Strict, &used).unwrap();
+    assert!(!kept.steps().any(|(_, step)| matches!(step.action, Action::Compute(ComputeAction::DeleteIntermediate { .. }))));
 }
 
 #[test]
@@ -155,6 +177,7 @@ fn a_way_in_that_would_not_hold_is_refused() {
         case(&allow.replace("bastion", "web-1"), |_| ()),
         case(&allow.replace("bastion", "nobody"), |_| ()),
         case(&allow.replace("via:bastion ", ""), |_| ()),
+        case(&format!("{allow} --create-intermediate"), |_| ()),
         case(&allow, |compute| compute.ssh.neighbours.iter_mut().for_each(|other| other.instance.name = "bastion".parse().unwrap())),
         case(&allow, |compute| {
             let mut rule = allow_ssh::way(Form::Strict, &compute.instance, &compute.interfaces.first().unwrap().network).rule;
@@ -223,4 +246,60 @@ fn the_linter_lets_nothing_wide_in() {
         }
         assert!(check::checked(draft).is_err());
     }
+}
+
+/// What is known of the group after the node was abandoned and deleted, two instances having been recorded.
+fn earlier() -> Earlier {
+    let facts = facts();
+    let instance = facts.compute.as_ref().unwrap().instance.clone();
+    let group = facts.compute.as_ref().unwrap().group.as_ref().unwrap();
+    let prior = InstancePrior {
+        instance: instance.clone(),
+        tags: [].into(),
+        access_configs: vec![],
+        deletion_protection: false,
+        disks: vec![],
+        group: Some(GroupPrior { group: group.group.clone(), target_size: group.target_size }),
+    };
+    Earlier {
+        incident: "inc-42".parse().unwrap(),
+        node: facts.kubernetes.node.node.clone(),
+        instance: Some(instance),
+        suspects: vec![],
+        requests: vec!["r-old234".parse().unwrap()],
+        touched: vec![],
+        node_prior: None,
+        instance_prior: Some(prior),
+        rules_made: [].into(),
+    }
+}
+
+fn resized(found: Option<GroupState>, earlier: Option<Earlier>) -> Result<String, String> {
+    let (does, context) = context("resize-group r-old234 reason:\"done\"", Form::Strict);
+    let Does::Resize(planner) = does else { panic!("it resizes nothing") };
+    let group = facts().compute.unwrap().group.unwrap().group;
+    let survey = GroupSurvey { cluster: "sandbox".parse().unwrap(), group, found };
+    let plan = planner(&survey, &Context { earlier, ..context }).and_then(check::checked);
+    plan.map(|plan| text(&plan)).map_err(|refusal| format!("{refusal}; hint: {}", refusal.hint()))
+}
+
+#[test]
+fn a_group_gets_its_recorded_size_back() {
+    let state = |target_size| Some(GroupState { target_size, autoscaler: None });
+    let scaled = Some(GroupState { target_size: 1, autoscaler: Some("zones/us-central1-a/autoscalers/public".into()) });
+    let elsewhere = {
+        let mut earlier = earlier();
+        earlier.instance_prior.as_mut().unwrap().group.as_mut().unwrap().group.name = "another-grp".parse().unwrap();
+        earlier
+    };
+    let cases = [
+        resized(state(1), Some(earlier())),
+        resized(state(2), Some(earlier())),
+        resized(state(3), Some(earlier())),
+        resized(scaled, Some(earlier())),
+        resized(None, Some(earlier())),
+        resized(state(1), None),
+        resized(state(1), Some(elsewhere)),
+    ];
+    insta::assert_snapshot!("resize_group", cases.map(|case| case.unwrap_or_else(|refusal| refusal)).join("\n"));
 }

@@ -87,3 +87,22 @@ async fn allow_ssh_leaves_what_the_tag_and_the_rule_leave() {
     assert!(guide["firewalls"]["sandbox-project"].get("quarantine-ingress-allow").is_some());
     assert_same(&guide, &stanch);
 }
+
+/// The recorded group had two instances and is made two again. New instances bear names that their emulators choose.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resize_group_leaves_what_resize_leaves() {
+    let guide = by_gcloud(&["11_delete_instances", LIST, LIST, LIST, "12_resize", LIST, LIST], &[]).await;
+    let stanch = by_stanch(
+        "rosa: /stanch delete-node node gke-sandbox-public-1a2b3c4d-m4q9 --stop-now reason:\"as the guide\"\n\
+         expect in channel: Needs 2 approvals\namir reacts white_check_mark\nexpect amir reads: Counted: 1 of 2\n\
+         bea reacts white_check_mark\nexpect in thread: is deleted\nexpect in thread: Every step is in place\n\
+         rosa: /stanch resize-group {request}\nexpect in channel: makes 1 fresh instance\namir reacts white_check_mark\n\
+         expect in thread: wants 2 instances",
+    )
+    .await;
+    for state in [&guide, &stanch] {
+        assert_eq!(state["groups"]["gke-sandbox-public-1a2b3c4d-grp"]["targetSize"], 2);
+        assert_eq!(state["groups"]["gke-sandbox-public-1a2b3c4d-grp"]["members"].as_object().unwrap().len(), 2);
+        assert_eq!(state["instances"].as_object().unwrap().len(), 4);
+    }
+}

@@ -71,6 +71,7 @@ fn compute() -> ComputeFacts {
         interfaces: vec![InterfaceFacts {
             name: "nic0".into(),
             network: network(),
+            subnetwork: "projects/sandbox-project/regions/us-central1/subnetworks/prod-vpc".into(),
             internal_ip: "10.128.0.11".into(),
             dual_stack: false,
             access_configs: vec![AccessConfig {
@@ -146,7 +147,7 @@ pub fn facts() -> Facts {
     }
 }
 
-fn context(line: &str, form: Form) -> (Does, Context) {
+pub(crate) fn context(line: &str, form: Form) -> (Does, Context) {
     let parsed = parse(line).unwrap();
     let context = Context {
         request: "r-k3f9qz".parse().unwrap(),

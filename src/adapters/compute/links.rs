@@ -34,6 +34,12 @@ impl<'a> Link<'a> {
     }
 }
 
+/// `projects/P/…` of a link under any host.
+pub fn path(link: &str) -> &str {
+    let start = if link.starts_with("projects/") { Some(0) } else { link.rfind("/projects/").and_then(|slash| slash.checked_add(1)) };
+    start.and_then(|start| link.get(start..)).unwrap_or(link)
+}
+
 /// The network that a link names.
 pub fn network(link: &str) -> Option<NetworkRef> {
     let link = Link::parse(link).filter(|link| link.kind == "networks")?;

@@ -11,6 +11,7 @@ mod on_deletion;
 mod on_disk;
 mod on_group;
 mod on_instance;
+mod on_intermediate;
 mod on_network;
 mod on_ssh;
 mod problem;

@@ -57,6 +57,38 @@ impl Session<'_> {
         }
     }
 
+    /// Whether the group wants the new size. Any other than the one that the plan was made on is somebody's newer decision.
+    pub async fn resized(&self, group: &GroupRef, from: u32, to: u32) -> Result<Found, Problem> {
+        match self.group_size(group).await? {
+            None => Err(Problem::Stale(format!("group {} is gone", group.name))),
+            Some(size) if size == to => Ok(Found::in_place(format!("group {} wants {to} instances", group.name))),
+            Some(size) if size == from => Ok(Found::not(format!("group {} wants {from} instances", group.name))),
+            Some(size) => Err(Problem::Refused {
+                message: format!("group {} wants {size} instances now, the plan was made on {from}", group.name),
+                hint: Some("somebody else resized it; make a new plan".into()),
+            }),
+        }
+    }
+
+    pub async fn resize(&self, group: &GroupRef, to: u32) -> Result<(), Problem> {
+        let (path, project, name) = (links::group(group), group.project.as_str(), group.name.as_str());
+        let body = json!({ "size": to });
+        let size = i32::try_from(to).map_err(|_| Problem::refused(format!("no group has {to} instances")))?;
+        let (zonal, regional) = (&self.compute.groups, &self.compute.region_groups);
+        match &group.place {
+            Place::Zone(zone) => {
+                let write = Write { method: "compute.instanceGroupManagers.resize", resource: &path, body: &body };
+                let request = || zonal.resize().set_project(project).set_zone(zone.as_str()).set_instance_group_manager(name);
+                self.write(write, |id| request().set_size(size).set_request_id(id).send()).await
+            }
+            Place::Region(region) => {
+                let write = Write { method: "compute.regionInstanceGroupManagers.resize", resource: &path, body: &body };
+                let request = || regional.resize().set_project(project).set_region(region.as_str()).set_instance_group_manager(name);
+                self.write(write, |id| request().set_size(size).set_request_id(id).send()).await
+            }
+        }
+    }
+
     /// The group that lists the instance.
     ///
     /// The metadata entry `created-by` is where Google writes it, but whoever may write metadata may write it as well, and it stays after

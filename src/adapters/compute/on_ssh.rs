@@ -1,12 +1,12 @@
 //! The way in over SSH: keys in the metadata, tags that let in, and whether all of it is in force.
 
 use google_cloud_compute_v1::model::{Instance, Metadata, metadata::Items};
-use stanch_commands::action::SshAccess;
+use stanch_commands::action::{Intermediate, SshAccess};
 use stanch_commands::firewall_rule::{Direction, FirewallRule, Verdict};
 use stanch_commands::ssh_key::SshKey;
 use stanch_commands::target::{ComputeName, InstanceRef, ProjectId, RequestId};
 
-use super::on_instance::has_tag;
+use super::on_instance::{addresses, has_tag};
 use super::problem::Problem;
 use super::session::Session;
 use super::steps::Found;
@@ -15,9 +15,9 @@ use super::{links, rule};
 use crate::core::step::Receipt;
 
 /// The metadata entry with the keys of an instance: a line each, `USER:KEY`.
-const KEYS: &str = "ssh-keys";
+pub const KEYS: &str = "ssh-keys";
 /// The metadata entry that switches OS Login on.
-const OS_LOGIN: &str = "enable-oslogin";
+pub const OS_LOGIN: &str = "enable-oslogin";
 
 impl Session<'_> {
     pub async fn key_is_there(&self, instance: &InstanceRef, key: &SshKey) -> Result<Found, Problem> {
@@ -82,7 +82,11 @@ impl Session<'_> {
 
     /// Everything that keeps the connection from coming about, as far as Compute knows it.
     pub async fn ssh(&self, access: &SshAccess) -> Result<Found, Problem> {
-        let (target, via) = (self.bound(&access.instance).await?, self.bound(&access.intermediate).await?);
+        let target = self.bound(&access.instance).await?;
+        let via = match &access.intermediate {
+            Intermediate::There(via) => self.bound(via).await?,
+            Intermediate::Made(new) => self.made(new).await?,
+        };
         let mut open = Vec::new();
         if !keys(&target).iter().any(|line| access.key.is_on(line)) {
             open.push(format!("the key is not in the metadata of {}", access.instance.name));
@@ -97,12 +101,12 @@ impl Session<'_> {
             }
         }
         if via.status != Some(google_cloud_compute_v1::model::instance::Status::Running) {
-            open.push(format!("intermediate {} is not running", access.intermediate.name));
+            open.push(format!("intermediate {} is not running", access.intermediate.name()));
         }
         open.extend(self.closed_by(access).await?);
-        let summary = format!("{} can log in to {} from {}", access.key.user(), access.instance.name, access.intermediate.name);
+        let summary = format!("{} can log in to {} from {}", access.key.user(), access.instance.name, access.intermediate.name());
         Ok(match open.is_empty() {
-            true => Found::InPlace(Receipt { summary, details: access.commands.clone(), ..Receipt::default() }),
+            true => Found::InPlace(Receipt { summary, details: commands(access, &target, &via), ..Receipt::default() }),
             false => Found::Not(open),
         })
     }
@@ -137,6 +141,27 @@ impl Session<'_> {
         let on = switched(found.common_instance_metadata.as_ref()) == Some(true);
         Ok(on.then(|| format!("project {project}")))
     }
+}
+
+/// What to type, with the addresses that were read back.
+fn commands(access: &SshAccess, target: &Instance, via: &Instance) -> Vec<String> {
+    let user = access.key.user();
+    let interface = target.network_interfaces.iter().find(|interface| interface.name.as_deref() == Some(&access.interface));
+    let to = interface.and_then(|interface| interface.network_ip.clone()).unwrap_or_default();
+    let network = interface.and_then(|interface| interface.network.clone());
+    let near = via.network_interfaces.iter().find(|interface| interface.network == network);
+    let internal = near.and_then(|interface| interface.network_ip.clone()).unwrap_or_default();
+    let external = via.network_interfaces.iter().flat_map(addresses).find(|config| !config.ipv6 && !config.address.is_empty());
+    let mut lines = vec![format!("ssh -J {user}@{} {user}@{to}", external.as_ref().map_or(&internal, |config| &config.address))];
+    if external.is_none() {
+        let (name, project) = (access.intermediate.name(), &access.instance.project);
+        let zone = via.zone.as_deref().and_then(|zone| zone.rsplit('/').next()).unwrap_or_default();
+        let tunnel = format!("gcloud compute start-iap-tunnel {name} 22 --listen-on-stdin --project {project} --zone {zone}");
+        lines.push(format!(
+            "from outside the network: ssh -o ProxyCommand='ssh -W %h:%p -o ProxyCommand=\"{tunnel}\" {user}@{name}' {user}@{to}"
+        ));
+    }
+    lines
 }
 
 /// The lines of `ssh-keys`.

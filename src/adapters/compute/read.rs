@@ -6,6 +6,7 @@ use google_cloud_compute_v1::model::{
     Address, Disk, Firewall, Instance, InstancesGetEffectiveFirewallsResponse, ManagedInstance, Snapshot,
 };
 use google_cloud_gax::error::Error;
+use stanch_commands::facts::GroupState;
 use stanch_commands::target::{ComputeName, DiskRef, GroupRef, InstanceRef, Location, Place, ProjectId};
 
 use super::links;
@@ -150,6 +151,11 @@ impl Session<'_> {
 
     /// How many instances a group wants; `None` if there is no such group.
     pub async fn group_size(&self, group: &GroupRef) -> Result<Option<u32>, Problem> {
+        Ok(self.group_state(group).await?.map(|state| state.target_size))
+    }
+
+    /// How a group stands; `None` if there is no such group.
+    pub async fn group_state(&self, group: &GroupRef) -> Result<Option<GroupState>, Problem> {
         let (path, project, name) = (links::group(group), group.project.as_str(), group.name.as_str());
         let (zonal, regional) = (&self.compute.groups, &self.compute.region_groups);
         let found = match &group.place {
@@ -162,7 +168,10 @@ impl Session<'_> {
                 self.read("compute.regionInstanceGroupManagers.get", &path, || get().send()).await
             }
         };
-        Ok(present(found)?.map(|group| group.target_size.and_then(|size| u32::try_from(size).ok()).unwrap_or_default()))
+        Ok(present(found)?.map(|group| GroupState {
+            target_size: group.target_size.and_then(|size| u32::try_from(size).ok()).unwrap_or_default(),
+            autoscaler: group.status.and_then(|status| status.autoscaler).filter(|link| !link.is_empty()),
+        }))
     }
 
     /// What is in force on one interface.

@@ -134,6 +134,8 @@ impl Session<'_> {
             ComputeAction::TagForSsh { instance, tag } | ComputeAction::TagIntermediate { intermediate: instance, tag } => {
                 self.carries(instance, tag).await
             }
+            ComputeAction::CreateIntermediate(new) => self.intermediate_runs(new).await,
+            ComputeAction::DeleteIntermediate { intermediate, request } => self.intermediate_is_gone(intermediate, request).await,
             ComputeAction::UntagIntermediate { intermediate, tag } => self.untagged(intermediate, tag).await,
             ComputeAction::VerifySsh(access) => self.ssh(access).await,
             ComputeAction::UntagInstance { instance, tag } => self.untagged(instance, tag).await,
@@ -142,6 +144,7 @@ impl Session<'_> {
             ComputeAction::ReleaseBootDisk { instance, device } => self.released_disk(instance, device).await,
             ComputeAction::VerifySnapshots { snapshots } => self.all_ready(snapshots).await,
             ComputeAction::AllowDeletion(instance) => self.deletion_allowed(instance).await,
+            ComputeAction::ResizeGroup { group, from, to } => self.resized(group, *from, *to).await,
             ComputeAction::DeleteInstance { instance, group, .. } => self.deletion(instance, group.as_ref()).await,
             ComputeAction::VerifyIsolation { instance, tag, rules, group } => self.isolation(instance, tag, rules, group.as_ref()).await,
         }
@@ -159,9 +162,12 @@ impl Session<'_> {
             ComputeAction::TagForSsh { instance, tag } | ComputeAction::TagIntermediate { intermediate: instance, tag } => {
                 self.add_tag(instance, tag).await
             }
+            ComputeAction::CreateIntermediate(new) => self.create_intermediate(new).await,
+            ComputeAction::DeleteIntermediate { intermediate, .. } => self.delete(intermediate, None).await,
             ComputeAction::UntagIntermediate { intermediate, tag } => self.remove_tag(intermediate, tag).await,
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,
+            ComputeAction::ResizeGroup { group, to, .. } => self.resize(group, *to).await,
             ComputeAction::DeleteInstance { instance, group, .. } => self.delete(instance, group.as_ref()).await,
             ComputeAction::ProtectFromDeletion(instance) => self.protect(instance, true).await,
             ComputeAction::AllowDeletion(instance) => self.protect(instance, false).await,

@@ -8,10 +8,10 @@ use google_cloud_compute_v1::model::snapshot::Status as SnapshotStatus;
 use google_cloud_compute_v1::model::{AttachedDisk, Instance, NetworkInterface, Snapshot, attached_disk, network_interface, scheduling};
 use jiff::Timestamp;
 use stanch_commands::action::AccessConfig;
-use stanch_commands::facts::{ComputeFacts, DiskFacts, InterfaceFacts, NeighbourFacts, NoInstance, ReadySnapshot, SshFacts};
+use stanch_commands::facts::{ComputeFacts, DiskFacts, GroupState, InterfaceFacts, NeighbourFacts, NoInstance, ReadySnapshot, SshFacts};
 use stanch_commands::firewall::PREFIX;
 use stanch_commands::firewall_rule::{Direction, FirewallRule};
-use stanch_commands::target::{ComputeName, DiskRef, InstanceRef, NetworkRef, ProjectId};
+use stanch_commands::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NetworkRef, ProjectId};
 
 use super::client::Compute;
 use super::links::{self, Link};
@@ -23,8 +23,8 @@ use super::rule;
 use super::session::Session;
 use crate::ports::{InstanceQuery, SurveyError, Surveyor};
 
-/// Label that every snapshot of Stanch carries.
-const REQUEST_LABEL: &str = "stanch-request";
+/// Label that every snapshot and every intermediate of Stanch carries.
+pub const REQUEST_LABEL: &str = "stanch-request";
 
 /// Label with the incident that a snapshot belongs to.
 const INCIDENT_LABEL: &str = "stanch-incident";
@@ -36,6 +36,13 @@ const DENIES: [(Direction, u16); 2] = [(Direction::Ingress, 1), (Direction::Egre
 impl Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> for Compute {
     async fn survey(&self, query: &InstanceQuery) -> Result<Result<ComputeFacts, NoInstance>, SurveyError> {
         Session::new(self, "").facts(query).await.map_err(Problem::survey)
+    }
+}
+
+#[async_trait]
+impl Surveyor<GroupRef, Option<GroupState>> for Compute {
+    async fn survey(&self, group: &GroupRef) -> Result<Option<GroupState>, SurveyError> {
+        Session::new(self, "").group_state(group).await.map_err(Problem::survey)
     }
 }
 
@@ -202,6 +209,7 @@ fn interface_facts(interface: &NetworkInterface, access_configs: &[AccessConfig]
     let ipv6 = matches!(interface.stack_type, Some(network_interface::StackType::Ipv4Ipv6 | network_interface::StackType::Ipv6Only));
     Ok(InterfaceFacts {
         network,
+        subnetwork: interface.subnetwork.as_deref().map(links::path).unwrap_or_default().to_owned(),
         internal_ip: interface.network_ip.clone().unwrap_or_default(),
         dual_stack: ipv6 || !interface.ipv_6_access_configs.is_empty(),
         access_configs: access_configs.iter().filter(|config| config.interface == name).cloned().collect(),

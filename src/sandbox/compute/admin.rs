@@ -148,6 +148,18 @@ impl ComputeEmulator {
         Ok(())
     }
 
+    /// An instance carries this label.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub fn label_instance(&self, name: &str, label: &str, value: &str) -> Result<(), ComputeEmulatorError> {
+        self.instance(name, |instance| {
+            let mut labels = instance.get("labels").cloned().unwrap_or_else(|| json!({}));
+            put(&mut labels, label, json!(value));
+            put(instance, "labels", labels);
+        })
+    }
+
     /// An instance is in this state, such as `TERMINATED`.
     ///
     /// # Errors
@@ -219,6 +231,18 @@ impl ComputeEmulator {
         let mut state = self.state();
         let member = state.member_mut(instance)?;
         *member = Member { instance: member.instance.clone(), action: action.to_owned(), looks: None, then: Then::Stays };
+        Ok(())
+    }
+
+    /// An autoscaler decides about the size of a group.
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn autoscale(&self, group: &str) -> Result<(), ComputeEmulatorError> {
+        let mut state = self.state();
+        let path = state.named("instanceGroupManagers", group)?;
+        let autoscaler = path.replace("/instanceGroupManagers/", "/autoscalers/");
+        state.autoscalers.insert(path, autoscaler);
         Ok(())
     }
 

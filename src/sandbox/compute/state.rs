@@ -22,6 +22,8 @@ pub struct State {
     pub members: BTreeMap<String, Vec<Member>>,
     /// What a group makes its instances like, by path of the group.
     pub templates: BTreeMap<String, Value>,
+    /// Autoscalers by path of the group whose size they decide about.
+    pub autoscalers: BTreeMap<String, String>,
     /// How many more looks at a snapshot find it in creation, by path.
     pub snapshot_looks: BTreeMap<String, usize>,
     /// Firewall policies that are evaluated besides the rules, as `getEffectiveFirewalls` shows them.

@@ -16,8 +16,8 @@ use stanch::core::say::Message;
 use stanch::core::step::*;
 use stanch::ports::*;
 use stanch_commands::action::{Action, ActionClass, ComputeAction, KubernetesAction};
-use stanch_commands::facts::{ComputeFacts, Facts, KubernetesFacts, NoInstance};
-use stanch_commands::target::{RequestId, TargetName};
+use stanch_commands::facts::{ComputeFacts, Facts, GroupState, KubernetesFacts, NoInstance};
+use stanch_commands::target::{GroupRef, RequestId, TargetName};
 use tokio_util::sync::CancellationToken;
 
 /// Where the process dies: never, or around the nth time that it comes to such a place.
@@ -208,6 +208,13 @@ impl Surveyor<TargetName, KubernetesFacts> for Ports {
 impl Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> for Ports {
     async fn survey(&self, _: &InstanceQuery) -> Result<Result<ComputeFacts, NoInstance>, SurveyError> {
         Ok(self.0.facts.lock().unwrap().compute.clone())
+    }
+}
+
+#[async_trait]
+impl Surveyor<GroupRef, Option<GroupState>> for Ports {
+    async fn survey(&self, _: &GroupRef) -> Result<Option<GroupState>, SurveyError> {
+        Ok(None)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Deleting an instance: through its group, by itself, and not at all.
 
 use stanch::core::step::{FailureKind, Observation};
+use stanch::ports::Surveyor as _;
 use stanch_commands::action::ComputeAction;
-use stanch_commands::facts::ReadySnapshot;
+use stanch_commands::facts::{GroupState, ReadySnapshot};
 use stanch_commands::target::{GroupRef, InstanceRef, Place};
 
 use super::{Bench, GROUP, NODE, failed, group, instance, labels, name, succeeded};
@@ -108,4 +109,32 @@ async fn ready_is_not_creating() {
     assert!(!succeeded(bench.perform(&verify).await).already_so);
     let gone = ComputeAction::VerifySnapshots { snapshots: vec![(disk, name("snap-2"))] };
     assert_eq!(failed(bench.perform(&gone).await).1, format!("snapshot snap-2 of disk {NODE} is gone"));
+}
+
+/// Goal: a group is resized from the size of the plan to the recorded one, zonal or regional, and never over somebody else's decision.
+#[tokio::test]
+async fn a_group_is_brought_back_to_its_size() {
+    let bench = Bench::start().await;
+    let resize = |group: GroupRef, from, to| ComputeAction::ResizeGroup { group, from, to };
+    bench.does(&delete(Some(group()))).await;
+    assert_eq!(bench.compute.survey(&group()).await, Ok(Some(GroupState { target_size: 1, autoscaler: None })));
+    let (kind, message) = failed(bench.perform(&resize(group(), 3, 4)).await);
+    assert_eq!(kind, FailureKind::Refused);
+    assert!(message.contains("wants 1 instances now, the plan was made on 3"), "{message}");
+    bench.does(&resize(group(), 1, 2)).await;
+    assert_eq!(bench.emulator.snapshot_state()["groups"][GROUP]["members"].as_object().unwrap().len(), 2);
+    bench.emulator.make_group_regional(GROUP).unwrap();
+    let regional = GroupRef { place: Place::Region("us-central1".parse().unwrap()), ..group() };
+    bench.does(&resize(regional.clone(), 2, 3)).await;
+    bench.emulator.autoscale(GROUP).unwrap();
+    let state = bench.compute.survey(&regional).await.unwrap().unwrap();
+    assert_eq!((state.target_size, state.autoscaler.unwrap().rsplit('/').next()), (3, Some(GROUP)));
+    assert_eq!(failed(bench.perform(&resize(group(), 2, 3)).await).0, FailureKind::Stale);
+    assert_eq!(bench.compute.survey(&group()).await, Ok(None));
+    let expected = [
+        "compute.instanceGroupManagers.deleteInstances",
+        "compute.instanceGroupManagers.resize",
+        "compute.regionInstanceGroupManagers.resize",
+    ];
+    assert_eq!(methods(&bench), expected);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use stanch::core::step::{FailureKind, Observation};
-use stanch_commands::action::{ComputeAction, SshAccess};
+use stanch_commands::action::{ComputeAction, Intermediate, NewIntermediate, SshAccess};
 use stanch_commands::allow_ssh::{Way, way};
 use stanch_commands::plan::Form;
 use stanch_commands::ssh_key::SshKey;
@@ -36,8 +36,7 @@ fn verify() -> ComputeAction {
         interface: "nic0".into(),
         key: key(),
         rule: door().rule,
-        intermediate: bastion(),
-        commands: vec!["ssh".into()],
+        intermediate: Intermediate::There(bastion()),
     }))
 }
 
@@ -50,6 +49,22 @@ fn steps() -> Vec<ComputeAction> {
     ]
 }
 
+/// What stands under the name of a new intermediate.
+fn new_intermediate() -> NewIntermediate {
+    NewIntermediate {
+        project: "sandbox-project".parse().unwrap(),
+        zone: "us-central1-a".parse().unwrap(),
+        name: door().source,
+        machine_type: "e2-micro".into(),
+        image: "projects/debian-cloud/global/images/family/debian-12".into(),
+        subnetwork: "projects/sandbox-project/regions/us-central1/subnetworks/prod-vpc".into(),
+        tag: door().source,
+        labels: [("stanch-request".to_owned(), "r-k3f9qz".to_owned()), ("stanch-incident".into(), "inc-1".into())].into(),
+        key: key(),
+        request: "r-k3f9qz".parse().unwrap(),
+    }
+}
+
 /// One of each variant, in an order in which they can be taken.
 pub fn every_action() -> Vec<ComputeAction> {
     let mut actions = steps();
@@ -58,6 +73,9 @@ pub fn every_action() -> Vec<ComputeAction> {
     actions.push(ComputeAction::UntagIntermediate { intermediate: bastion(), tag: door().source });
     actions.push(ComputeAction::UntagInstance { instance: instance(), tag: door().target });
     actions.push(ComputeAction::RemoveSshKey { instance: instance(), line: line() });
+    actions.push(ComputeAction::CreateIntermediate(Box::new(new_intermediate())));
+    // The bastion is labelled as one that this request made.
+    actions.push(ComputeAction::DeleteIntermediate { intermediate: bastion(), request: "r-k3f9qz".into() });
     actions
 }
 
@@ -81,7 +99,10 @@ async fn open_and_close() {
         bench.does(&step).await;
     }
     let receipt = succeeded(bench.perform(&verify()).await);
-    assert_eq!((receipt.summary, receipt.details), (format!("rosa can log in to {NODE} from bastion"), vec!["ssh".to_owned()]));
+    assert_eq!(receipt.summary, format!("rosa can log in to {NODE} from bastion"));
+    let through_iap = "from outside the network: ssh -o ProxyCommand='ssh -W %h:%p -o ProxyCommand=\"gcloud compute start-iap-tunnel bastion 22 \
+                       --listen-on-stdin --project sandbox-project --zone us-central1-a\" rosa@bastion' rosa@10.128.0.11";
+    assert_eq!(receipt.details, ["ssh -J rosa@10.128.0.90 rosa@10.128.0.11", through_iap]);
     let ssh = bench.facts().await.ssh;
     assert_eq!((ssh.keys, ssh.os_login), (vec![line()], None));
     let neighbour = ssh.neighbours.iter().find(|neighbour| neighbour.instance == bastion()).unwrap();
@@ -160,4 +181,39 @@ async fn what_keeps_it_closed_is_named() {
         assert_eq!(failed(bench.perform(&action).await).0, FailureKind::Stale);
     }
     assert_eq!(bench.writes(), writes);
+}
+
+/// Goal: an intermediate is made as small and closed as planned, found by the survey, used, and deleted; nobody else's is.
+#[tokio::test]
+async fn an_intermediate_is_made_and_deleted() {
+    let bench = Bench::start().await;
+    let create = ComputeAction::CreateIntermediate(Box::new(new_intermediate()));
+    bench.does(&create).await;
+    let state = bench.emulator.snapshot_state();
+    let made = &state["instances"][door().source.as_str()];
+    assert_eq!(made["interfaces"]["nic0"]["accessConfigs"], json!({}));
+    assert_eq!((&made["tags"], &made["metadata"]["ssh-keys"]), (&json!([door().source]), &json!(line())));
+    for step in [add_key(), ComputeAction::EnsureFirewallRule(door().rule), steps().remove(3)] {
+        bench.does(&step).await;
+    }
+    let ComputeAction::VerifySsh(access) = verify() else { panic!("verify is another action") };
+    let through = SshAccess { intermediate: Intermediate::Made(Box::new(new_intermediate())), ..*access };
+    let receipt = succeeded(bench.perform(&ComputeAction::VerifySsh(Box::new(through))).await);
+    assert!(receipt.details[0].starts_with("ssh -J rosa@10."), "{receipt:?}");
+
+    let neighbours = bench.facts().await.ssh.neighbours;
+    let found = neighbours.into_iter().find(|neighbour| neighbour.instance.name == door().source).unwrap();
+    assert_eq!((found.made_by.as_deref(), found.external), (Some("r-k3f9qz"), None));
+    let delete = |intermediate, request: &str| ComputeAction::DeleteIntermediate { intermediate, request: request.into() };
+    let writes = bench.writes();
+    for foreign in [delete(bastion(), "r-k3f9qz"), delete(found.instance.clone(), "r-abcdef")] {
+        let (kind, message) = failed(bench.perform(&foreign).await);
+        assert_eq!(kind, FailureKind::Refused);
+        assert!(message.contains("does not carry the label"), "{message}");
+    }
+    assert_eq!(bench.writes(), writes);
+    bench.does(&delete(found.instance, "r-k3f9qz")).await;
+    assert_eq!(bench.emulator.snapshot_state()["disks"].get(door().source.as_str()), None);
+    let namesake = NewIntermediate { name: name("bastion"), ..new_intermediate() };
+    assert!(failed(bench.perform(&ComputeAction::CreateIntermediate(Box::new(namesake))).await).1.contains("is another one"));
 }

@@ -42,7 +42,8 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     let delete = |instance: &InstanceRef, group| ComputeAction::DeleteInstance { instance: instance.clone(), group, waiver: None };
     actions.push(ComputeAction::VerifySnapshots { snapshots: vec![(disk(0), name("snap-1")), (disk(1), name("snap-2"))] });
     actions.push(ComputeAction::AllowDeletion(instance.clone()));
-    actions.extend([delete(&other, Some(group)), delete(&instance, None)]);
+    actions.extend([delete(&other, Some(group.clone())), delete(&instance, None)]);
+    actions.push(ComputeAction::ResizeGroup { group, from: 0, to: 1 });
     actions
 }
 
@@ -51,6 +52,7 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
 async fn started(regional: bool) -> Bench {
     let bench = Bench::start().await;
     bench.emulator.make_disk_regional("pvc-orders-0").unwrap();
+    bench.emulator.label_instance("bastion", "stanch-request", "r-k3f9qz").unwrap();
     if regional {
         bench.emulator.make_group_regional(group().name.as_str()).unwrap();
     }

@@ -17,6 +17,9 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     let key = "key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\" via:bastion";
     let target = if takes(Argument::Key) { format!("{target} {key}") } else { target };
     let mut lines = vec![format!("{} {target}", definition.name)];
+    if takes(Argument::CreateIntermediate) {
+        lines.push(format!("{} {}", definition.name, target.replace("via:bastion", "--create-intermediate")));
+    }
     if takes(Argument::IsolateFirst) {
         lines.push(format!("{} {target} --isolate-first", definition.name));
     }
@@ -26,12 +29,13 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     if takes(Argument::StopNow) {
         lines.push(format!("{} {target} --stop-now reason:\"why\"", definition.name));
     }
-    let variations: [fn(&mut Facts); 5] = [
+    let variations: [fn(&mut Facts); 6] = [
         |facts| *facts = crate::compute_plans::abandoned_and_kept(),
         |_| {},
         |facts| facts.kubernetes.node.unschedulable = true,
         |facts| *facts = crate::compute_plans::beside_bastion(),
         |facts| *facts = crate::compute_plans::opened(Form::Strict),
+        |facts| *facts = crate::compute_plans::made(),
     ];
     let mut found = BTreeSet::new();
     for (line, change) in lines.iter().flat_map(|line| variations.iter().map(move |change| (line, change))) {

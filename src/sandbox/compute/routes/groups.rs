@@ -58,11 +58,11 @@ fn shown(state: &State, path: &str) -> Result<Value, Failure> {
     let actions: Map<String, Value> = ACTIONS.iter().map(|(name, action)| ((*name).to_owned(), json!(count(action)))).collect();
     let stable = count("NONE") == members.len() && field(&group, "targetSize") == &json!(members.len());
     put(&mut group, "currentActions", actions.into());
-    put(
-        &mut group,
-        "status",
-        json!({ "isStable": stable, "stateful": { "hasStatefulConfig": false }, "versionTarget": { "isReached": true } }),
-    );
+    let mut status = json!({ "isStable": stable, "stateful": { "hasStatefulConfig": false }, "versionTarget": { "isReached": true } });
+    if let Some(autoscaler) = state.autoscalers.get(path) {
+        put(&mut status, "autoscaler", json!(links::link(autoscaler)));
+    }
+    put(&mut group, "status", status);
     Ok(group)
 }
 
