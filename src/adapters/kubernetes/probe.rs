@@ -116,13 +116,15 @@ async fn drain(stream: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
 
 fn refusal(error: &kube::Error) -> (Option<u16>, String) {
     match error {
-        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
-            let why = match status.as_u16() {
-                401 | 403 => "no right to create pods/exec".to_owned(),
-                _ => format!("the API answers {status}"),
-            };
-            (Some(status.as_u16()), why)
+        kube::Error::Api(status) => {
+            let words = if status.message.is_empty() { &status.reason } else { &status.message };
+            let words: String = words.chars().take(COMPLAINT).collect();
+            let words = if matches!(status.code, 401 | 403) { format!("no right to run it: {words}") } else { words };
+            (Some(status.code), words)
         }
-        error => (None, error.to_string()),
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
+            (Some(status.as_u16()), format!("the API answers {status}"))
+        }
+        error => (None, error.to_string().chars().take(COMPLAINT).collect()),
     }
 }

@@ -50,8 +50,8 @@ async fn what_cannot_be_run_is_named() {
     let pod = subject.facts.suspect.as_ref().unwrap().pod.clone();
     emulator.set_node_unreachable(super::NODE).unwrap();
     let receipt = subject.succeeds(&probes(&pod)).await;
-    let missing = ["processes", "sockets", "mounts"]
-        .map(|probe| format!("missing: {probe} of container cart: the API answers 500 Internal Server Error"));
+    let why = format!("Internal error occurred: error dialing backend: dial tcp: lookup {}: i/o timeout", super::NODE);
+    let missing = ["processes", "sockets", "mounts"].map(|probe| format!("missing: {probe} of container cart: {why}"));
     assert_eq!((receipt.summary.as_str(), receipt.details), ("0 files from inside shop/cart-7d4b9c6f5-x2x9q", missing.to_vec()));
     emulator.stop().await;
 }

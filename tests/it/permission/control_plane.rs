@@ -45,11 +45,11 @@ async fn the_cluster_role_is_enough_for_the_kubernetes_side_of_a_quarantine() {
     let Ok(applied) = kubectl.output() else { return skip("cluster-role-on-control-plane", "there is no kubectl") };
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     let reached = probed(&plane, bot).await;
-    assert!(reached.iter().all(|line| line.contains("the API answers 5")), "no kubelet is there, but the way to it is open: {reached:?}");
+    assert!(reached.iter().all(|line| !line.contains("no right")), "no kubelet is there, but the way to it is open: {reached:?}");
     for verb in ["get", "create"] {
         without_exec(&plane, bot, verb).await;
         let refused = probed(&plane, bot).await;
-        assert!(refused.iter().all(|line| line.ends_with("no right to create pods/exec")), "without {verb}: {refused:?}");
+        assert!(refused.iter().all(|line| line.contains("no right to run it: pods ")), "without {verb}: {refused:?}");
     }
     contract(plane.client(bot).await, plane.node(NODE)).await;
 }
