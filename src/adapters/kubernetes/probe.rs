@@ -115,16 +115,14 @@ async fn drain(stream: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
 }
 
 fn refusal(error: &kube::Error) -> (Option<u16>, String) {
-    match error {
-        kube::Error::Api(status) => {
-            let words = if status.message.is_empty() { &status.reason } else { &status.message };
-            let words: String = words.chars().take(COMPLAINT).collect();
-            let words = if matches!(status.code, 401 | 403) { format!("no right to run it: {words}") } else { words };
-            (Some(status.code), words)
-        }
-        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
-            (Some(status.as_u16()), format!("the API answers {status}"))
-        }
-        error => (None, error.to_string().chars().take(COMPLAINT).collect()),
+    let cut = |words: &str| words.chars().take(COMPLAINT).collect::<String>();
+    if let kube::Error::Api(status) = error {
+        let words = cut(if status.message.is_empty() { &status.reason } else { &status.message });
+        let refused = matches!(status.code, 401 | 403);
+        return (Some(status.code), if refused { format!("no right to run it: {words}") } else { words });
     }
+    if let kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) = error {
+        return (Some(status.as_u16()), format!("the API answers {status}"));
+    }
+    (None, cut(&error.to_string()))
 }
