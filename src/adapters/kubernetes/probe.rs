@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::change::bound_pod;
 use super::wire::{Session, items, word};
-use crate::core::step::{Artefact, Call, Outcome, Receipt};
+use crate::core::step::{Artefact, Call, Failure, FailureKind, Outcome, Receipt};
 
 /// Bytes of one program's output: the socket tables of a busy host are some hundred KiB.
 const OUTPUT_LIMIT_BYTES: u64 = 4 << 20;
@@ -50,6 +50,11 @@ pub(super) async fn run(session: &mut Session, pod: &PodRef, probes: &BTreeSet<P
     // A pod of that name may have been made anew meanwhile: then nobody knows whose output this is.
     if let Err(outcome) = bound_pod(session, pod).await {
         return (*outcome, vec![]);
+    }
+    if files.is_empty() {
+        let message = format!("nothing could be run in {pod}: {}", details.join("; "));
+        let hint = Some("the image has neither ps nor cat, its node does not answer, or a right is missing, which `doctor` tells".into());
+        return (Outcome::Failed(Failure { kind: FailureKind::Refused, message, hint }), vec![]);
     }
     let summary = format!("{} files from inside {pod}", files.len());
     (Outcome::Succeeded(Receipt { summary, details, ..Receipt::default() }), files)

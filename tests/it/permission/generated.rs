@@ -6,7 +6,7 @@ use std::path::Path;
 use axum::Router;
 use serde_json::{Value, json};
 use stanch::sandbox::server::{Server, Wire};
-use stanch_commands::permission::project_rights;
+use stanch_commands::permission::{Entry, entries, project_rights};
 use tokio::process::Command;
 
 use crate::support::skip;
@@ -25,6 +25,27 @@ fn is_current(file: &str, expected: &str) {
 #[test]
 fn the_cluster_role_is_up_to_date() {
     is_current("deploy/kubernetes/rbac.yaml", &stanch::adapters::kubernetes::rbac());
+}
+
+#[test]
+fn the_role_for_exec_is_up_to_date() {
+    is_current("deploy/kubernetes/rbac-exec.yaml", &stanch::adapters::kubernetes::rbac_exec());
+}
+
+/// Nothing is granted wholesale, no right reads a Secret or gives rights, and running programs in pods is a file of its own.
+#[test]
+fn no_right_is_more_than_it_seems() {
+    let entries: Vec<&Entry> = entries().collect();
+    for right in entries.iter().flat_map(|entry| entry.cluster) {
+        let names = [right.group, right.resource, right.verb];
+        let odd = names.iter().any(|name| name.contains('*')) || ["secrets", "clusterroles", "roles"].contains(&right.resource);
+        assert!(!odd && !["escalate", "bind", "impersonate"].contains(&right.verb), "{right:?}");
+    }
+    for permission in entries.iter().flat_map(|entry| entry.project) {
+        assert!(permission.starts_with("compute.") && !permission.contains('*') && !permission.ends_with("IamPolicy"), "{permission}");
+    }
+    assert!(!stanch::adapters::kubernetes::rbac().contains("pods/exec"));
+    assert!(stanch::adapters::kubernetes::rbac_exec().contains("resources: [pods/exec]\n  verbs: [create, get]"));
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn prepared(api: &Api, parts: &Parts) -> Result<Printed, Failure> {
         let programs = state.programs.get(uid(pod));
         let argv: Vec<&str> = wanted.argv.iter().map(String::as_str).collect();
         let own = programs.and_then(|programs| programs.get(&wanted.argv.join(" "))).cloned();
-        Ok(printed(own.or_else(|| usual(&argv, &container)), &argv, &wanted.streams))
+        Ok(printed(own.unwrap_or_else(|| usual(&argv, &container)), &argv, &wanted.streams))
     })
 }
 
