@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 pub static DEFINITION: Definition = Definition {
     name: "inspect",
     phase: Phase::Preserve,
-    summary: "collect the evidence of a pod, or of a node: objects, events, logs, images, identities, interfaces, firewalls",
+    summary: "collect the evidence of a pod or a node: objects, events, logs, identities, firewalls",
     details: "Starts at once, without an approval: it only reads, through the APIs, into Stanch's own evidence folder. No container is touched. \
               Values of secrets and of environment variables stay in the cluster; logs may hold some. Memory and disks are not in it: `snapshot` \
               saves disks. With --exec it also runs `ps` and reads tables of /proc in each container, which the attacker can notice: that needs \

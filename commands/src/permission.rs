@@ -39,6 +39,17 @@ pub struct Entry {
     pub project: &'static [ProjectRight],
 }
 
+impl Entry {
+    /// What a policy names to permit it as a part of this command.
+    #[must_use]
+    pub fn privilege(&self, command: &Definition) -> &'static str {
+        match self.what {
+            "RunProbes" => inspect::WITH_EXEC,
+            _ => command.name,
+        }
+    }
+}
+
 /// Makes a table and, from the same lines, the match over the closed enum: an action without a line does not compile.
 macro_rules! needs {
     ($table:ident, $actions:ident, $side:ident, $other:ident: $($variant:ident of [$($command:ident),*] needs [$($right:expr),* $(,)?];)*) => {
@@ -281,7 +292,7 @@ fn rights<R: Ord + Copy + 'static>(
 ) -> BTreeMap<R, BTreeSet<&'static str>> {
     let mut all: BTreeMap<R, BTreeSet<&'static str>> = BTreeMap::new();
     for entry in entries() {
-        let needing = entry.commands.iter().map(|command| command.name).filter(|name| commands.contains(name));
+        let needing = entry.commands.iter().map(|command| entry.privilege(command)).filter(|name| commands.contains(name));
         let needing: BTreeSet<&'static str> = needing.collect();
         for right in of(entry).iter().filter(|_| !needing.is_empty()) {
             all.entry(*right).or_default().extend(&needing);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use stanch_commands::CATALOGUE;
+use stanch_commands::{CATALOGUE, inspect};
 
 use crate::core::diagnosis::{Check, Diagnosis};
 use crate::core::policy::Policy;
@@ -28,7 +28,8 @@ impl Doctor {
     pub fn new(policy: &Policy) -> Self {
         let permitted =
             |name: &str| policy.permits.iter().any(|permit| permit.commands.iter().any(|command| command == "*" || command == name));
-        let commands = CATALOGUE.iter().map(|definition| definition.name).filter(|name| permitted(name)).collect();
+        let named = policy.permits.iter().any(|permit| permit.commands.contains(inspect::WITH_EXEC)).then_some(inspect::WITH_EXEC);
+        let commands = CATALOGUE.iter().map(|definition| definition.name).filter(|name| permitted(name)).chain(named).collect();
         Self { parts: Vec::new(), commands }
     }
 

@@ -106,9 +106,9 @@ impl Stanch {
     pub(super) async fn performed(&mut self, id: RequestId, step: StepId, performed: Performed, kept: Kept) {
         self.fresh.remove(&(id.clone(), step));
         if !kept.exhibits.is_empty() {
-            self.tell_kept(&id, &kept);
-            let (at, Kept { exhibits, manifest_sha256 }) = (self.now(), kept);
+            let (at, Kept { exhibits, manifest_sha256 }) = (self.now(), kept.clone());
             self.commit(vec![Entry::Kept { at, request: id.clone(), step, exhibits, manifest_sha256 }]).await;
+            self.tell_kept(&id, &kept);
         }
         let unknown = matches!(performed.outcome, Outcome::Unknown(_));
         self.finish(&id, step, performed).await;

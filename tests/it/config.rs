@@ -110,7 +110,7 @@ fn a_missing_secret_is_named_and_never_shown() {
 fn check_names_a_permit_for_a_cluster_that_is_not_configured() {
     let folder = tempfile::tempdir().unwrap();
     let (policy, config) = (folder.path().join("policy.toml"), folder.path().join("stanch.toml"));
-    let text = include_str!("../../config/policy.toml").replace("clusters = [\"*\"]", "clusters = [\"a\", \"prdo\"]");
+    let text = include_str!("../../config/policy.toml").replacen("clusters = [\"*\"]", "clusters = [\"a\", \"prdo\"]", 1);
     std::fs::write(&policy, text).unwrap();
     std::fs::write(&config, GOOD).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_stanch")).arg("check").arg("--policy").arg(&policy).arg("--config").arg(&config).output();

@@ -21,8 +21,8 @@ use stanch::sandbox::kubernetes::KubernetesEmulator;
 use stanch::sandbox::server::{Fault, FaultRule, Wire};
 use stanch::sandbox::slack::{SlackEmulator, Workspace};
 use stanch::sandbox::world::World;
-use stanch_commands::CATALOGUE;
 use stanch_commands::permission::{cluster_rights, project_rights};
+use stanch_commands::{CATALOGUE, inspect};
 
 /// Everything that a bot depends on.
 struct Clinic {
@@ -31,6 +31,7 @@ struct Clinic {
     slack: SlackEmulator,
     folder: tempfile::TempDir,
     config: Config,
+    policy: String,
 }
 
 impl Clinic {
@@ -58,7 +59,8 @@ impl Clinic {
         config.slack.bot_token = SecretSource::File(file("bot-token", &slack.bot_token()));
         config.slack.app_token = SecretSource::File(file("app-token", &slack.app_token()));
         config.compute_endpoint = Some(compute.url().parse().unwrap());
-        Self { kubernetes, compute, slack, folder, config }
+        let policy = include_str!("../../config/policy.toml").to_owned();
+        Self { kubernetes, compute, slack, folder, config, policy }
     }
 
     fn data(&self) -> PathBuf {
@@ -77,7 +79,7 @@ impl Clinic {
     async fn findings(&self) -> Vec<String> {
         let bot = Bot {
             config: self.config.clone(),
-            policy: include_str!("../../config/policy.toml").to_owned(),
+            policy: self.policy.clone(),
             data: self.data(),
             slack_api: Some(self.slack.api_url()),
             clock: Arc::new(SystemClock),
@@ -116,7 +118,7 @@ fn ahead() -> [(&'static str, String); 1] {
 }
 
 fn every_command() -> BTreeSet<&'static str> {
-    CATALOGUE.iter().map(|definition| definition.name).collect()
+    CATALOGUE.iter().map(|definition| definition.name).chain([inspect::WITH_EXEC]).collect()
 }
 
 #[tokio::test]
@@ -148,6 +150,23 @@ async fn what_a_cluster_lacks_is_found() {
     inject(clinic.kubernetes.wire(), "/version", 200, &ahead(), json!({ "gitVersion": "v1.36.2" }));
     let [found] = clinic.findings().await.try_into().unwrap();
     assert!(found.starts_with("fail cluster sandbox, clock: 1") && found.ends_with(" s behind"), "{found}");
+}
+
+/// What nobody may ask for needs no right.
+#[tokio::test]
+async fn rights_are_those_of_the_permitted_commands() {
+    let mut clinic = Clinic::open().await;
+    drop(clinic.log());
+    clinic.kubernetes.grant_only(
+        cluster_rights(&every_command())
+            .keys()
+            .filter(|right| right.resource != "pods/exec")
+            .map(|right| (right.group, right.resource, right.verb)),
+    );
+    let missing = "fail cluster sandbox, rights: missing: create pods/exec (inspect --exec); get pods/exec (inspect --exec)";
+    assert_eq!(clinic.findings().await, [missing]);
+    clinic.policy = clinic.policy.replace("\"inspect --exec\"", "\"inspect\"");
+    assert_eq!(clinic.findings().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -238,6 +257,20 @@ async fn what_slack_refuses_is_found() {
         clinic.findings().await,
         ["fail Slack, bot token: Slack refuses it: invalid_auth", "fail Slack, app token: Slack refuses it: invalid_auth"]
     );
+}
+
+#[tokio::test]
+async fn a_slack_that_was_asked_too_often_is_doubtful() {
+    let clinic = Clinic::open().await;
+    drop(clinic.log());
+    inject(
+        clinic.slack.wire(),
+        "apps.connections.open",
+        429,
+        &[("retry-after", "30".into())],
+        json!({ "ok": false, "error": "ratelimited" }),
+    );
+    assert_eq!(clinic.findings().await, ["warn Slack, app token: Slack was asked too often"]);
 }
 
 #[tokio::test]

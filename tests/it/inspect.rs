@@ -11,7 +11,13 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stanch::adapters::evidence::EvidenceFolder;
 use stanch::sandbox::scenario::{Scenario, Setting, Stage, play};
+use stanch_commands::definition::Phase;
+use stanch_commands::facts::Facts;
+use stanch_commands::plan::{Form, Step};
+use stanch_commands::refusal::Refusal;
 use stanch_commands::target::RequestId;
+
+use crate::plans::{SUSPECT, facts, plan};
 
 const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
 const CANARY: &str = "canary-7f3a9c";
@@ -127,4 +133,48 @@ async fn evidence_is_whole_provable_and_without_secrets() {
     }
     let names: Value = serde_json::from_slice(&fs::read(bundle.join("pods/shop/leaky/secret-names.json")).unwrap()).unwrap();
     assert_eq!(names, json!(["leaky"]));
+}
+
+/// The steps of a plan: class, what they need, summary.
+fn steps(line: &str, facts: &Facts) -> Result<Vec<String>, Refusal> {
+    let plan = plan(line, Form::Strict, facts)?;
+    let needs = |step: &Step| step.needs.iter().map(|edge| edge.step().to_string()).collect::<Vec<_>>().join(" ");
+    Ok(plan.steps().map(|(id, step)| format!("{id} <- {}: {:?}: {}", needs(step), step.action.class(), step.action.summary())).collect())
+}
+
+#[test]
+fn an_inspection_only_preserves() {
+    let of_pod = plan(&format!("inspect {SUSPECT}"), Form::Strict, &facts()).unwrap();
+    assert!(of_pod.only_preserves());
+    assert_eq!((of_pod.phase(Phase::Preserve), of_pod.phase(Phase::Contain)), (Phase::Preserve, Phase::Contain));
+    assert_eq!(
+        steps(&format!("inspect {SUSPECT}"), &facts()).unwrap(),
+        [
+            "1 <- : Preserve: collect objects, events and logs of shop/cart-7d4b9c6f5-x2x9q",
+            &format!("2 <- : Preserve: collect interfaces, disks and effective firewalls of instance {NODE}"),
+        ]
+    );
+    // Where there is no instance to read, the cluster is read all the same.
+    let mut autopilot = facts();
+    autopilot.kubernetes.node.autopilot = true;
+    assert_eq!(steps(&format!("inspect {SUSPECT}"), &autopilot).unwrap().len(), 1);
+}
+
+#[test]
+fn programs_wait_for_an_approval_and_come_last() {
+    let line = format!("inspect {SUSPECT} --exec");
+    let plan = plan(&line, Form::Strict, &facts()).unwrap();
+    assert_eq!(plan.phase(Phase::Preserve), Phase::Contain);
+    assert!(plan.consequences.noticeable.iter().any(|line| line.starts_with("WARNING: ")));
+    assert!(plan.command.ends_with(" --exec"), "{}", plan.command);
+    assert_eq!(
+        steps(&line, &facts()).unwrap().split_off(2),
+        [
+            &format!("3 <- : Preserve: save the prior state of node {NODE} and its suspects"),
+            "4 <- 3 1 2: Mutate: run read-only programs in the containers of shop/cart-7d4b9c6f5-x2x9q: processes, sockets, mounts",
+        ]
+    );
+    let mut node = facts();
+    node.kubernetes.suspect = None;
+    assert_eq!(steps(&format!("inspect node {NODE} --exec"), &node), Err(Refusal::ExecNeedsPod));
 }

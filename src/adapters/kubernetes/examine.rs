@@ -49,7 +49,11 @@ impl Examined for KubernetesCluster {
         }
         let rights = match (missing.is_empty(), unknown.is_empty()) {
             (true, true) => Check::ok("rights", format!("all {total} are granted")),
-            (false, _) => Check::fail("rights", format!("missing: {}", missing.join("; ")), "apply deploy/kubernetes/rbac.yaml"),
+            (false, _) => Check::fail(
+                "rights",
+                format!("missing: {}", missing.join("; ")),
+                "apply deploy/kubernetes/rbac.yaml, and rbac-exec.yaml for `inspect --exec`",
+            ),
             (true, false) => {
                 let why = unknown.into_iter().collect::<Vec<_>>().join("; ");
                 Check::warn("rights", format!("not known: {why}"), "`kubectl auth can-i --list` as Stanch's account shows them")

@@ -27,7 +27,7 @@ use stanch_commands::action::KubernetesAction;
 use stanch_commands::facts::KubernetesFacts;
 use stanch_commands::target::TargetName;
 
-pub use self::rbac::rbac;
+pub use self::rbac::{rbac, rbac_exec};
 
 use self::change::Change;
 use self::wire::Session;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::change::bound_pod;
 use super::wire::{Session, items, word};
-use crate::core::step::{Artefact, Call, Outcome, Receipt};
+use crate::core::step::{Artefact, Call, Failure, FailureKind, Outcome, Receipt};
 
 /// Bytes of one program's output: the socket tables of a busy host are some hundred KiB.
 const OUTPUT_LIMIT_BYTES: u64 = 4 << 20;
@@ -50,6 +50,11 @@ pub(super) async fn run(session: &mut Session, pod: &PodRef, probes: &BTreeSet<P
     // A pod of that name may have been made anew meanwhile: then nobody knows whose output this is.
     if let Err(outcome) = bound_pod(session, pod).await {
         return (*outcome, vec![]);
+    }
+    if files.is_empty() {
+        let message = format!("nothing could be run in {pod}: {}", details.join("; "));
+        let hint = Some("the image has neither ps nor cat, its node does not answer, or a right is missing, which `doctor` tells".into());
+        return (Outcome::Failed(Failure { kind: FailureKind::Refused, message, hint }), vec![]);
     }
     let summary = format!("{} files from inside {pod}", files.len());
     (Outcome::Succeeded(Receipt { summary, details, ..Receipt::default() }), files)
@@ -115,12 +120,14 @@ async fn drain(stream: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
 }
 
 fn refusal(error: &kube::Error) -> (Option<u16>, String) {
-    let kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) = error else {
-        return (None, error.to_string());
-    };
-    let why = match status.as_u16() {
-        401 | 403 => "no right to create pods/exec".to_owned(),
-        _ => format!("the API answers {status}"),
-    };
-    (Some(status.as_u16()), why)
+    let cut = |words: &str| words.chars().take(COMPLAINT).collect::<String>();
+    if let kube::Error::Api(status) = error {
+        let words = cut(if status.message.is_empty() { &status.reason } else { &status.message });
+        let refused = matches!(status.code, 401 | 403);
+        return (Some(status.code), if refused { format!("no right to run it: {words}") } else { words });
+    }
+    if let kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) = error {
+        return (Some(status.as_u16()), format!("the API answers {status}"));
+    }
+    (None, cut(&error.to_string()))
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use stanch_commands::CATALOGUE;
-use stanch_commands::permission::{beyond_surveys, cluster_rights};
+use stanch_commands::inspect;
+use stanch_commands::permission::{ClusterRight, beyond_surveys, cluster_rights};
 
 const HEADER: &str = "\
 # Generated from commands/src/permission.rs; a test fails when it is out of date.
@@ -15,18 +16,13 @@ const HEADER: &str = "\
 # `stanch doctor` tells what is missing.
 ";
 
-const BINDING: &str = "\
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: stanch
-  labels:
-    app.kubernetes.io/name: stanch
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: stanch
+const EXEC_HEADER: &str = "\
+# Generated from commands/src/permission.rs; a test fails when it is out of date.
+#
+# Only where config/policy.toml permits `inspect --exec`: the right to run programs in every pod of the cluster, Stanch's own included.
+";
+
+const SUBJECTS: &str = "\
 subjects:
 - kind: ServiceAccount
   name: stanch
@@ -39,11 +35,27 @@ type Verb = (&'static str, Option<String>);
 /// `deploy/kubernetes/rbac.yaml`: a ClusterRole and its binding.
 #[must_use]
 pub fn rbac() -> String {
-    let mut text = format!("{HEADER}apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: stanch\n");
-    text.push_str("  labels:\n    app.kubernetes.io/name: stanch\nrules:\n");
-    let commands: BTreeSet<&str> = CATALOGUE.iter().map(|definition| definition.name).collect();
+    manifests(HEADER, "stanch", cluster_rights(&every_command()))
+}
+
+/// `deploy/kubernetes/rbac-exec.yaml`: what `inspect --exec` needs on top of that.
+#[must_use]
+pub fn rbac_exec() -> String {
+    let base = cluster_rights(&every_command());
+    let exec = cluster_rights(&[inspect::WITH_EXEC].into());
+    manifests(EXEC_HEADER, "stanch-exec", exec.into_iter().filter(|(right, _)| !base.contains_key(right)).collect())
+}
+
+fn every_command() -> BTreeSet<&'static str> {
+    CATALOGUE.iter().map(|definition| definition.name).collect()
+}
+
+fn manifests(header: &str, name: &str, rights: BTreeMap<ClusterRight, BTreeSet<&'static str>>) -> String {
+    let metadata = format!("metadata:\n  name: {name}\n  labels:\n    app.kubernetes.io/name: stanch\n");
+    let api = "apiVersion: rbac.authorization.k8s.io/v1\n";
+    let mut text = format!("{header}{api}kind: ClusterRole\n{metadata}rules:\n");
     let mut resources: BTreeMap<(&str, &str), Vec<Verb>> = BTreeMap::new();
-    for (right, needing) in cluster_rights(&commands) {
+    for (right, needing) in rights {
         resources.entry((right.group, right.resource)).or_default().push((right.verb, beyond_surveys(&needing)));
     }
     for ((group, resource), verbs) in resources {
@@ -54,5 +66,6 @@ pub fn rbac() -> String {
         }
         let _ = writeln!(text, "- apiGroups: [\"{group}\"]\n  resources: [{resource}]\n  verbs: [{names}]");
     }
-    text + BINDING
+    let role = format!("roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: ClusterRole\n  name: {name}\n");
+    format!("{text}---\n{api}kind: ClusterRoleBinding\n{metadata}{role}{SUBJECTS}")
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
@@ -23,6 +23,9 @@ pub struct SlackExamination {
 
 const REINSTALL: &str = "install the app again from deploy/slack/manifest.json, and give Stanch its tokens";
 
+/// `apps.connections.open` may be called about once a minute, and the bot itself calls it whenever it connects.
+const TOO_FAST: &str = "Slack was asked too often";
+
 #[async_trait]
 impl Examined for SlackExamination {
     async fn examine(&self, _commands: &BTreeSet<&'static str>) -> Vec<Check> {
@@ -40,6 +43,7 @@ impl Examined for SlackExamination {
             Ok((_, body)) => {
                 Check::fail("app token", format!("Slack refuses it: {}", code(&body)), "make an app-level token with connections:write")
             }
+            Err(why) if why == TOO_FAST => Check::warn("app token", why, "ask again in a minute"),
             Err(why) => Check::fail("app token", why, "look at the network"),
         });
         checks
@@ -76,6 +80,7 @@ impl SlackExamination {
         let answer = call(Method::POST, &format!("{base}/{method}"), headers, String::new(), is_loopback).await?;
         match serde_json::from_slice(&answer.body) {
             Ok(body) if answer.status.is_success() => Ok((answer, body)),
+            Ok(_) | Err(_) if answer.status == StatusCode::TOO_MANY_REQUESTS => Err(TOO_FAST.to_owned()),
             Ok(_) | Err(_) => Err(format!("Slack answers {}", answer.status)),
         }
     }

@@ -250,9 +250,21 @@ impl KubernetesEmulator {
     /// # Errors
     /// If there is no such pod.
     pub fn set_program(&self, ns: &str, pod: &str, command: &str, output: &str) -> Result<(), KubernetesEmulatorError> {
+        self.program(ns, pod, command, Some(output))
+    }
+
+    /// The containers of a pod have no such program.
+    ///
+    /// # Errors
+    /// If there is no such pod.
+    pub fn remove_program(&self, ns: &str, pod: &str, command: &str) -> Result<(), KubernetesEmulatorError> {
+        self.program(ns, pod, command, None)
+    }
+
+    fn program(&self, ns: &str, pod: &str, command: &str, output: Option<&str>) -> Result<(), KubernetesEmulatorError> {
         self.change(&PODS, ns, pod, |state, _| {
             let pod = uid(state.store.get(&PODS, ns, pod)?).to_owned();
-            state.programs.entry(pod).or_default().insert(command.to_owned(), output.to_owned());
+            state.programs.entry(pod).or_default().insert(command.to_owned(), output.map(str::to_owned));
             Some(())
         })
     }

@@ -305,3 +305,48 @@ async fn what_clients_always_send_is_taken() {
     assert_eq!(all["items"]["zones/us-central1-a"]["instances"].as_array().unwrap().len(), 4);
     compute.done().await;
 }
+
+/// Goal: what is not granted is refused by its name and has no effect. Method: grant less, write, and compare whole answers.
+#[tokio::test]
+async fn what_is_not_granted_is_refused_by_its_name() {
+    let compute = Compute::start().await;
+    let before = compute.emulator.snapshot_state();
+    compute.emulator.grant_only(["compute.instances.get", "compute.firewalls.create"]);
+    let required = |permission: &str, of: &str| (403, error(403, "forbidden", &format!("Required '{permission}' permission for '{of}'")));
+    let instance = format!("projects/sandbox-project/zones/us-central1-a/instances/{NODE}");
+    let tags = json!({ "items": ["quarantine"], "fingerprint": "AAAA" });
+    let answer = compute.send("POST", &format!("{}/setTags", instance_uri(NODE)), Some(&tags)).await;
+    assert_eq!(answer, required("compute.instances.setTags", &instance));
+    assert_eq!(
+        compute.send("GET", &format!("{ZONE}/instances"), None).await,
+        required("compute.instances.list", "projects/sandbox-project")
+    );
+    // A rule needs a second permission, on the network.
+    let made = compute.send("POST", &format!("{GLOBAL}/firewalls"), Some(&rule("r"))).await;
+    assert_eq!(made, required("compute.networks.updatePolicy", "projects/sandbox-project"));
+    assert_eq!(compute.emulator.snapshot_state(), before);
+    compute.emulator.grant_everything();
+    compute.done().await;
+}
+
+/// Goal: a project tells which permissions it grants, and nothing about another one.
+#[tokio::test]
+async fn permissions_are_told() {
+    let compute = Compute::start().await;
+    compute.emulator.grant_only(["compute.instances.get"]);
+    let uri = "/v1/projects/sandbox-project:testIamPermissions";
+    let ask = |permissions: Value| json!({ "permissions": permissions });
+    let both = ask(json!(["compute.instances.list", "compute.instances.get"]));
+    assert_eq!(compute.send("POST", uri, Some(&both)).await, (200, json!({ "permissions": ["compute.instances.get"] })));
+    assert_eq!(compute.send("POST", uri, Some(&ask(json!(["compute.instances.list"])))).await, (200, json!({})));
+    let refused =
+        |code: u16, status: &str, message: &str| (code, json!({ "error": { "code": code, "message": message, "status": status } }));
+    for wrong in [ask(json!([])), ask(json!(["compute.instances.*"])), ask(json!([1])), json!({}), json!({ "permissions": ["a"], "b": 1 })]
+    {
+        let answer = compute.send("POST", uri, Some(&wrong)).await;
+        assert_eq!(answer, refused(400, "INVALID_ARGUMENT", "Request contains an invalid argument."), "{wrong}");
+    }
+    let stranger = compute.send("POST", "/v1/projects/another:testIamPermissions", Some(&both)).await;
+    assert_eq!(stranger, refused(403, "PERMISSION_DENIED", "The caller does not have permission"));
+    compute.done().await;
+}

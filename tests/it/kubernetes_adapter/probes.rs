@@ -49,10 +49,18 @@ async fn what_cannot_be_run_is_named() {
     let subject = Subject::of(client, SUSPECT).await;
     let pod = subject.facts.suspect.as_ref().unwrap().pod.clone();
     emulator.set_node_unreachable(super::NODE).unwrap();
+    let why = format!("Internal error occurred: error dialing backend: dial tcp: lookup {}: i/o timeout", super::NODE);
+    let missing = ["processes", "sockets", "mounts"].map(|probe| format!("missing: {probe} of container cart: {why}"));
+    let Outcome::Failed(failure) = subject.perform(&probes(&pod)).await.outcome else { panic!("it succeeded") };
+    assert_eq!(failure.message, format!("nothing could be run in shop/cart-7d4b9c6f5-x2x9q: {}", missing.join("; ")));
+
+    // Part of it is kept, and the rest is named.
+    emulator.set_node_ready(super::NODE).unwrap();
+    emulator.remove_program("shop", "cart-7d4b9c6f5-x2x9q", "ps -ef").unwrap();
     let receipt = subject.succeeds(&probes(&pod)).await;
-    let missing = ["processes", "sockets", "mounts"]
-        .map(|probe| format!("missing: {probe} of container cart: the API answers 500 Internal Server Error"));
-    assert_eq!((receipt.summary.as_str(), receipt.details), ("0 files from inside shop/cart-7d4b9c6f5-x2x9q", missing.to_vec()));
+    assert_eq!(receipt.summary, "2 files from inside shop/cart-7d4b9c6f5-x2x9q");
+    let [missing] = receipt.details.try_into().unwrap();
+    assert!(missing.starts_with("missing: processes of container cart: Internal error occurred: error executing command"), "{missing}");
     emulator.stop().await;
 }
 

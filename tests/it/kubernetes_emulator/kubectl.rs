@@ -197,3 +197,30 @@ async fn a_watch_prints_what_happens() {
     watching.kill().await.unwrap();
     cluster.done().await;
 }
+
+/// Running a program, and being refused, in the server's words.
+#[tokio::test]
+async fn running_a_program_in_a_container() {
+    let cluster = Cluster::start().await;
+    let Some(kubectl) = Kubectl::find("running_a_program_in_a_container", &cluster).await else { return };
+    cluster.emulator.set_program("shop", SUSPECT, "ps -ef", "root 66 ./xmrig\n").unwrap();
+    assert_eq!(kubectl.run(&format!("exec {SUSPECT} -- ps -ef")).await, "root 66 ./xmrig\n");
+    let missing = kubectl.fail(&format!("exec {SUSPECT} -- ss -tan")).await;
+    assert!(missing.contains("exec: \"ss\": executable file not found in $PATH"), "{missing}");
+    let stranger = kubectl.fail(&format!("exec {SUSPECT} -c other -- ps -ef")).await;
+    assert!(stranger.contains("container other"), "{stranger}");
+    // A WebSocket begins with a GET, and the server asks for the right to create besides.
+    for (granted, missing) in [("create", "get"), ("get", "create")] {
+        cluster.emulator.grant_only([("", "pods", "get"), ("", "pods/exec", granted)]);
+        let refused = kubectl.fail(&format!("exec {SUSPECT} -- ps -ef")).await;
+        assert!(refused.contains("Forbidden") && refused.contains(&format!("cannot {missing} resource \"pods/exec\"")), "{refused}");
+    }
+    cluster.emulator.grant_only([("", "pods", "list")]);
+    let refused = kubectl.fail("delete pod one-off").await;
+    let user = "system:serviceaccount:stanch:stanch";
+    let words = format!(
+        "pods \"one-off\" is forbidden: User \"{user}\" cannot delete resource \"pods\" in API group \"\" in the namespace \"shop\""
+    );
+    assert!(refused.contains(&words), "{refused}");
+    cluster.done().await;
+}

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::Value;
 use stanch::adapters::slack::rendered;
+use stanch::core::diagnosis::{Check, Diagnosis};
 use stanch::core::engine::{Event, State, apply, decide};
 use stanch::core::identity::PersonId;
 use stanch::core::policy::{Decision, Reason};
@@ -304,6 +305,28 @@ async fn the_life_of_a_request() {
         Say::DryRun { plan: Box::new(waiting.made.plan.clone()), phase: Phase::Contain, approvals_needed: 1 },
     ];
     insta::assert_snapshot!("the_life_of_a_request", shown(&says).await);
+}
+
+#[tokio::test]
+async fn examinations_and_evidence() {
+    let of = |part: &str, check| Diagnosis { part: part.into(), check };
+    let says = [
+        Say::Examining,
+        Say::Examined(vec![
+            of("cluster prod", Check::ok("API", "Kubernetes v1.36.2")),
+            of(
+                "cluster prod",
+                Check::fail("rights", "missing: create pods/eviction (drain, quarantine)", "apply deploy/kubernetes/rbac.yaml"),
+            ),
+            of("Slack", Check::clock(Some(7))),
+        ]),
+        Say::EvidenceKept {
+            files: vec!["559aead08264 pods/shop/cart/pod.json (2048 bytes)".into(), "df7e70e50215 node.json (10 bytes)".into()],
+            bytes: 2_058,
+            manifest_sha256: "0123456789abcdef".repeat(4),
+        },
+    ];
+    insta::assert_snapshot!("examinations_and_evidence", shown(&says).await);
 }
 
 #[tokio::test]

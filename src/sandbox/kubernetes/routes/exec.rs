@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::FromRequestParts as _;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::Response;
 use axum::http::request::Parts;
 use axum::response::IntoResponse as _;
@@ -78,7 +78,7 @@ fn prepared(api: &Api, parts: &Parts) -> Result<Printed, Failure> {
         let programs = state.programs.get(uid(pod));
         let argv: Vec<&str> = wanted.argv.iter().map(String::as_str).collect();
         let own = programs.and_then(|programs| programs.get(&wanted.argv.join(" "))).cloned();
-        Ok(printed(own.or_else(|| usual(&argv, &container)), &argv, &wanted.streams))
+        Ok(printed(own.unwrap_or_else(|| usual(&argv, &container)), &argv, &wanted.streams))
     })
 }
 
@@ -137,5 +137,6 @@ async fn speak(mut socket: WebSocket, printed: Printed) {
         // Whoever left does not listen.
         let _ = socket.send(Message::Binary(frame.into())).await;
     }
-    let _ = socket.send(Message::Close(None)).await;
+    // Without a code kubectl takes it for a broken connection.
+    let _ = socket.send(Message::Close(Some(CloseFrame { code: close_code::NORMAL, reason: "".into() }))).await;
 }
