@@ -63,6 +63,8 @@ pub enum Argument {
     Reason,
     /// `--isolate-first`.
     IsolateFirst,
+    /// `--scale-to-zero`.
+    ScaleToZero,
     /// `--stop-now`.
     StopNow,
     /// `--false-alarm`.
@@ -86,6 +88,7 @@ impl Argument {
             Self::Incident => "[incident:REF]",
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
+            Self::ScaleToZero => "[--scale-to-zero]",
             Self::StopNow => "[--stop-now]",
             Self::FalseAlarm => "[--false-alarm]",
             Self::DryRun => "[--dry-run]",
@@ -107,6 +110,9 @@ impl Argument {
             Self::Reason => "why, for the record",
             Self::IsolateFirst => "cut the network before draining: for active exfiltration; evicted pods may then stay Terminating",
             Self::FalseAlarm => "the suspect is innocent: give it its labels back instead of deleting it",
+            Self::ScaleToZero => {
+                "instead of isolating the pod, scale its Deployment or StatefulSet to 0: every pod of it ends, the suspect too"
+            }
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
@@ -130,6 +136,8 @@ pub struct Arguments {
     pub topic: Option<String>,
     /// `--isolate-first`.
     pub isolate_first: bool,
+    /// `--scale-to-zero`.
+    pub scale_to_zero: bool,
     /// `--stop-now`.
     pub stop_now: bool,
     /// `--false-alarm`.

@@ -109,6 +109,9 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
     if context.arguments.false_alarm {
         line.push_str(" --false-alarm");
     }
+    if context.arguments.scale_to_zero {
+        line.push_str(" --scale-to-zero");
+    }
     if context.arguments.stop_now {
         line.push_str(" --stop-now");
     }

@@ -14,6 +14,7 @@ pub mod permission;
 pub mod plan;
 pub mod prior;
 pub mod refusal;
+pub mod selector;
 pub mod target;
 
 use definition::Definition;
@@ -41,6 +42,7 @@ catalogue! {
     abandon,
     firewall,
     remove_external_ip,
+    isolate_pod,
     redeploy,
     delete_workload,
     delete_node,

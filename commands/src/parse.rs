@@ -170,6 +170,10 @@ fn take<'w>(
             once(!arguments.false_alarm, word)?;
             arguments.false_alarm = true;
         }
+        None if word == "--scale-to-zero" && takes(&[Argument::ScaleToZero]) => {
+            once(!arguments.scale_to_zero, word)?;
+            arguments.scale_to_zero = true;
+        }
         None if word == "--stop-now" && takes(&[Argument::StopNow]) => {
             once(!arguments.stop_now, word)?;
             arguments.stop_now = true;
@@ -220,6 +224,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::Incident
             | Argument::Reason
             | Argument::IsolateFirst
+            | Argument::ScaleToZero
             | Argument::StopNow
             | Argument::FalseAlarm
             | Argument::DryRun => false,
@@ -269,6 +274,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Incident => &["incident:"],
             Argument::Reason => &["reason:"],
             Argument::IsolateFirst => &["--isolate-first"],
+            Argument::ScaleToZero => &["--scale-to-zero"],
             Argument::StopNow => &["--stop-now"],
             Argument::FalseAlarm => &["--false-alarm"],
             Argument::DryRun => &["--dry-run"],

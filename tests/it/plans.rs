@@ -139,6 +139,7 @@ pub fn facts() -> Facts {
             services: BTreeMap::from([("shop/cart".into(), BTreeMap::from([("app".into(), "cart".into())]))]),
             policies: vec![],
             other_schedulable_nodes: 2,
+            namespace_policies: vec![],
             workload: None,
         },
         compute: Ok(compute()),

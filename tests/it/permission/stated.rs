@@ -18,6 +18,9 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     if takes(Argument::IsolateFirst) {
         lines.push(format!("{} {target} --isolate-first", definition.name));
     }
+    if takes(Argument::ScaleToZero) {
+        lines.push(format!("{} {target} --scale-to-zero", definition.name));
+    }
     let variations: [fn(&mut Facts); 2] = [|_| {}, |facts| facts.kubernetes.node.unschedulable = true];
     let mut found = BTreeSet::new();
     for (line, change) in lines.iter().flat_map(|line| variations.iter().map(move |change| (line, change))) {
