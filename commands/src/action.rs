@@ -131,7 +131,7 @@ pub struct PodIsolation {
     pub labels: BTreeMap<String, String>,
     /// Labels that it must not carry.
     pub removed: BTreeSet<String>,
-    /// Other policies that are known to select it all the same.
+    /// Who is known to select it all the same: `NetworkPolicy NAME` or `Service NAMESPACE/NAME`.
     pub still: BTreeSet<String>,
     /// What enforces policies on its node; `None` if nothing does.
     pub enforced_by: Option<String>,

@@ -63,7 +63,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
 fn isolate(facts: &Facts, suspect: &PodFacts, context: &Context) -> Result<Draft, Refusal> {
     let rewriting = label::rewriting(facts, suspect);
     let open = open(facts, suspect, &rewriting);
-    let denied = facts.kubernetes.namespace_policies.iter().any(|policy| policy.name == label::policy_name(suspect));
+    let denied = facts.kubernetes.namespace_policies.iter().any(|policy| policy.name == label::policy_name(&suspect.pod));
     let labelled = rewriting.set.iter().all(|(key, value)| suspect.labels.get(key) == Some(value)) && rewriting.remove.is_empty();
     if denied && labelled && open.is_empty() {
         return Err(Refusal::AlreadySo(format!("pod {} is isolated", suspect.pod)));
@@ -89,7 +89,7 @@ fn isolate(facts: &Facts, suspect: &PodFacts, context: &Context) -> Result<Draft
         pod: pod.clone(),
         labels: rewriting.set,
         removed: rewriting.remove,
-        still: rewriting.still.into_iter().map(|policy| policy.name).collect(),
+        still: rewriting.still.into_iter().map(|policy| format!("NetworkPolicy {}", policy.name)).chain(rewriting.services.iter().map(|name| format!("Service {name}"))).collect(),
         enforced_by: enforcer(facts).map(|(words, _)| words.to_owned()),
         open,
     });
@@ -156,8 +156,12 @@ fn describe_detachment(facts: &Facts, suspect: &PodFacts, rewriting: &Rewriting,
         Some(owner) => format!("{pod} leaves {} {}, which may not replace it", owner.kind, owner.name),
     });
     let services: Vec<&str> = facts.kubernetes.services.keys().map(String::as_str).collect();
-    if !services.is_empty() {
+    if rewriting.services.is_empty() && !services.is_empty() {
         consequences.blast_radius.push(format!("{pod} leaves its Services: {}", services.join(", ")));
+    }
+    if !rewriting.services.is_empty() {
+        let held = rewriting.services.join(", ");
+        consequences.blast_radius.push(format!("Services go on sending to {pod}, in vain once it is cut off, because its owner holds its labels: {held}"));
     }
     consequences.decisions.push("removed labels are kept in its annotation stanch.dev/original-labels".into());
 }

@@ -9,6 +9,7 @@ use crate::facts::{Facts, PodFacts, PolicyFacts};
 use crate::guard;
 use crate::plan::{Consequences, Draft, Edge, Form, StepId, Steps};
 use crate::refusal::Refusal;
+use crate::target::PodRef;
 
 /// The command.
 pub static DEFINITION: Definition = Definition {
@@ -60,6 +61,8 @@ pub struct Rewriting {
     pub remove: BTreeSet<String>,
     /// Policies that select the pod whatever its labels are, or because of labels that must stay.
     pub still: Vec<PolicyFacts>,
+    /// Services that select it because of labels that must stay.
+    pub services: Vec<String>,
 }
 
 /// Rounds of a rewriting: each removes or adds at least one key for a policy that was missed, and a pod with more policies than that which
@@ -69,12 +72,14 @@ const ROUNDS: usize = 16;
 /// Detaches the suspect as [`detaching`] does, and then goes on until only policies select it that no label can escape.
 #[must_use]
 pub fn rewriting(facts: &Facts, suspect: &PodFacts) -> Rewriting {
-    let mut rewriting = Rewriting { set: labels(suspect, Form::Strict), remove: detaching(facts, suspect), still: vec![] };
+    let mut rewriting = Rewriting { set: labels(suspect, Form::Strict), remove: detaching(facts, suspect), still: vec![], services: vec![] };
     let held = |key: &String| suspect.stays_on_drain() && suspect.owner_selector.contains(key);
     for _ in 0..ROUNDS {
         let labels = rewriting.applied(suspect);
-        let selecting = facts.kubernetes.namespace_policies.iter().filter(|policy| policy.name != policy_name(suspect) && policy.selector.selects(&labels));
+        let selecting = facts.kubernetes.namespace_policies.iter().filter(|policy| policy.name != policy_name(&suspect.pod) && policy.selector.selects(&labels));
         rewriting.still = selecting.cloned().collect();
+        let served = facts.kubernetes.services.iter().filter(|(_, selector)| selector.iter().all(|(key, value)| labels.get(key) == Some(value)));
+        rewriting.services = served.map(|(name, _)| name.clone()).collect();
         let set = &rewriting.set;
         let escape = rewriting.still.iter().find_map(|policy| {
             let removed = policy.selector.needed().find(|key| labels.contains_key(*key) && !set.contains_key(*key) && !held(key));
@@ -96,8 +101,8 @@ const ESCAPED: &str = "isolated";
 
 /// Name of the policy that denies all traffic of this pod.
 #[must_use]
-pub fn policy_name(suspect: &PodFacts) -> String {
-    format!("stanch-quarantine-{}", suspect.pod.uid.as_str().to_ascii_lowercase())
+pub fn policy_name(pod: &PodRef) -> String {
+    format!("stanch-quarantine-{}", pod.uid.as_str().to_ascii_lowercase())
 }
 
 impl Rewriting {

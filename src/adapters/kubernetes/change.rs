@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use stanch_commands::action::KubernetesAction;
+pub(super) use stanch_commands::label::policy_name;
 use stanch_commands::prior::{PodPrior, Toleration};
 use stanch_commands::target::{NodeRef, PodRef, Uid};
 
@@ -283,10 +284,6 @@ pub(super) fn judged(found: &Value, pod: &PodRef) -> Result<(), Box<Outcome>> {
 
 fn policy_spec(pod: &PodRef) -> Value {
     json!({ "podSelector": { "matchLabels": { QUARANTINE: pod.uid.as_str() } }, "policyTypes": ["Ingress", "Egress"] })
-}
-
-pub(super) fn policy_name(pod: &PodRef) -> String {
-    format!("stanch-quarantine-{}", pod.uid.as_str().to_ascii_lowercase())
 }
 
 pub(super) fn policies_path(pod: &PodRef) -> String {

@@ -79,12 +79,7 @@ pub(super) async fn verify_pod(session: &mut Session, isolation: &PodIsolation) 
         Ok(others) => others,
         Err(fault) => return fault.into_outcome(),
     };
-    wrong.extend(
-        others
-            .into_iter()
-            .filter(|(_, name)| !isolation.still.contains(name))
-            .map(|(kind, name)| format!("{kind} {name} selects pod {pod}")),
-    );
+    wrong.extend(others.into_iter().filter(|other| !isolation.still.contains(other)).map(|other| format!("{other} selects pod {pod}")));
     if !wrong.is_empty() {
         let hint = Some("ask for `isolate-pod` again: it plans on what selects the pod now".into());
         return Outcome::Failed(Failure { kind: FailureKind::Refused, message: wrong.join("; "), hint });
@@ -98,21 +93,21 @@ pub(super) async fn verify_pod(session: &mut Session, isolation: &PodIsolation) 
     Outcome::Succeeded(Receipt { summary, ..Receipt::default() })
 }
 
-/// Policies other than ours, and Services, that select these labels: kind and name.
-async fn selecting(session: &mut Session, pod: &PodRef, labels: &BTreeMap<String, String>) -> Result<Vec<(&'static str, String)>, Fault> {
+/// Policies other than ours, and Services, that select these labels.
+async fn selecting(session: &mut Session, pod: &PodRef, labels: &BTreeMap<String, String>) -> Result<Vec<String>, Fault> {
     let name = |object: &Value| word(object, "/metadata/name").to_owned();
     let everything = Value::Object(Default::default());
     let policies = session.list(&policies_path(pod), &[]).await?;
     let policies = policies
         .iter()
         .filter(|policy| name(policy) != policy_name(pod) && selects(policy.pointer("/spec/podSelector").or(Some(&everything)), labels))
-        .map(|policy| ("NetworkPolicy", name(policy)));
+        .map(|policy| format!("NetworkPolicy {}", name(policy)));
     let mut others: Vec<_> = policies.collect();
     let services = session.list(&format!("/api/v1/namespaces/{}/services", pod.namespace), &[]).await?;
     let serves = |service: &&Value| {
         let selector = map(service.pointer("/spec/selector"));
         !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
     };
-    others.extend(services.iter().filter(serves).map(|service| ("Service", name(service))));
+    others.extend(services.iter().filter(serves).map(|service| format!("Service {}/{}", pod.namespace, name(service))));
     Ok(others)
 }
