@@ -468,7 +468,8 @@ impl KubernetesAction {
                 format!("delete {workload} with everything that it owns{waived}")
             }
             Self::VerifyWorkloadGone { workloads, pods: of, deadline_s } => {
-                format!("read that {} and {} are gone (at most {deadline_s} s)", words(workloads), pods(of.len()))
+                let what: Vec<String> = workloads.iter().map(ToString::to_string).chain([pods(of.len())]).collect();
+                format!("read that {} are gone (at most {deadline_s} s)", what.join(" and "))
             }
             Self::AllowPodTraffic(pod) => format!("delete the NetworkPolicy that denies the traffic of pod {pod}"),
             Self::Drain(drain) => {

@@ -190,6 +190,6 @@ fn scale_to_zero(facts: &Facts, suspect: &PodFacts, context: &Context) -> Result
     let of = workload.pods.iter().map(|(pod, _)| pod.clone()).collect();
     let verify = KubernetesAction::VerifyWorkloadGone { workloads: vec![], pods: of, deadline_s: ENDED_DEADLINE_S };
     steps.add_with_deadline(verify, [Edge::After(scaled)], ENDED_DEADLINE_S + LAST_LOOK_S);
-    describe_loss(facts, suspect, &mut consequences);
+    describe_loss(facts, suspect, "the pods' own grace period", &mut consequences);
     Ok(guard::draft(DEFINITION.name, facts, context, consequences, steps.finish()))
 }

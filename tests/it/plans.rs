@@ -166,7 +166,7 @@ pub fn facts() -> Facts {
     }
 }
 
-fn context(line: &str, form: Form) -> (Does, Context) {
+pub(crate) fn context(line: &str, form: Form) -> (Does, Context) {
     let parsed = parse(line).unwrap();
     let context = Context {
         request: "r-k3f9qz".parse().unwrap(),

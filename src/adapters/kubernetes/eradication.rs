@@ -92,7 +92,7 @@ pub(super) async fn verify(session: &mut Session, workloads: &[WorkloadRef], pod
         }
         if left.what.is_empty() {
             let names: Vec<String> = workloads.iter().map(ToString::to_string).chain([count(pods.len())]).collect();
-            let summary = format!("{} are gone, and nothing made them again", names.join(" and "));
+            let summary = format!("gone, and not made again: {}", names.join(", "));
             return Outcome::Succeeded(Receipt { summary, ..Receipt::default() });
         }
         if Instant::now() >= deadline {
