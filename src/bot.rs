@@ -1,11 +1,12 @@
 //! The bot, assembled: production adapters behind the app's ports, as the configuration says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use stanch_commands::facts::ClusterFacts;
 use stanch_commands::target::ClusterName;
@@ -13,17 +14,19 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::audit::AuditWriter;
-use crate::adapters::compute::{Compute, ComputeOptions};
+use crate::adapters::compute::{Compute, ComputeOptions, ProjectExamination};
+use crate::adapters::data::DataFolder;
 use crate::adapters::deliveries::SeenDeliveries;
 use crate::adapters::evidence::EvidenceFolder;
 use crate::adapters::kubernetes::KubernetesCluster;
-use crate::adapters::slack::{Emoji, Slack, SlackSettings};
+use crate::adapters::slack::{Emoji, Slack, SlackExamination, SlackSettings};
 use crate::adapters::system::RandomIds;
-use crate::app::{self, Cluster, Memory, Parts, Settings};
-use crate::config::{Access, Config, secret};
+use crate::app::{self, Cluster, Doctor, Memory, Parts, Settings};
+use crate::config::{self, Access, Config, secret};
+use crate::core::diagnosis::{Check, Diagnosis};
 use crate::core::identity::{ChannelRef, Platform};
 use crate::core::policy::Policy;
-use crate::ports::Clock;
+use crate::ports::{Clock, Examined};
 
 /// Name of the audit log in its checkpoints. The key tells one installation from another.
 const LOG_ORIGIN: &str = "stanch.dev/audit-log";
@@ -61,19 +64,22 @@ impl Bot {
         let evidence = EvidenceFolder::open(&evidence).with_context(|| format!("cannot use `{}`", evidence.display()))?;
         let deliveries = SeenDeliveries::open(&self.data.join("derived"))?;
         let clusters = self.clusters().await?;
+        let clusters_of_app = clusters.iter().map(|(name, reach)| (name.clone(), reach.cluster())).collect();
         let (sender, events) = mpsc::channel(EVENTS);
+        let doctor = self.doctor(&policy, &clusters, true);
         let slack = Arc::new(Slack::connect(self.slack_settings()?, sender).await.context("cannot connect to Slack")?);
         let parts = Parts {
             policy: Arc::new(policy),
             policy_sha256: Sha256::digest(&self.policy).iter().map(|byte| format!("{byte:02x}")).collect(),
             settings: Settings { form: self.config.form, limits: self.config.limits, channels: self.channels(), pace: self.pace },
-            clusters,
+            clusters: clusters_of_app,
             chat: slack.clone(),
             log: Arc::new(log),
             evidence: Arc::new(evidence),
             deliveries: Arc::new(deliveries),
             clock: self.clock,
             ids: Arc::new(RandomIds),
+            doctor,
         };
         tracing::info!(requests = memory.state.requests.len(), "connected");
         ready();
@@ -99,21 +105,96 @@ impl Bot {
         })
     }
 
-    async fn clusters(&self) -> anyhow::Result<BTreeMap<ClusterName, Cluster>> {
+    /// Looks at everything that this bot depends on, without connecting to the chat. Whether it runs or not, and whatever cannot be set up.
+    ///
+    /// # Errors
+    /// If the policy is wrong, so that nobody knows which rights are needed.
+    pub async fn examine(&self) -> anyhow::Result<Vec<Diagnosis>> {
+        let policy = Policy::from_toml(&self.policy).context("the policy is wrong")?;
+        let mut clusters = BTreeMap::new();
+        let mut broken: Vec<(String, anyhow::Error)> = Vec::new();
+        match self.compute().await {
+            Ok(compute) => {
+                for (name, cluster) in &self.config.clusters {
+                    match reach(name, cluster, &compute).await {
+                        Ok(reach) => drop(clusters.insert(name.clone(), reach)),
+                        Err(error) => broken.push((format!("cluster {name}"), error)),
+                    }
+                }
+            }
+            Err(error) => broken.push(("clusters and projects".into(), error)),
+        }
+        let mut doctor = self.doctor(&policy, &clusters, false);
+        broken.into_iter().for_each(|(part, error)| doctor.add(part, Arc::new(Unusable(format!("{error:#}")))));
+        Ok(doctor.examine().await)
+    }
+
+    fn doctor(&self, policy: &Policy, clusters: &BTreeMap<ClusterName, Reach>, is_running: bool) -> Doctor {
+        let mut doctor = Doctor::new(policy);
+        let mut projects = BTreeSet::new();
+        for (name, reach) in clusters {
+            doctor.add(format!("cluster {name}"), reach.kubernetes.clone());
+            if projects.insert(&reach.facts.project) {
+                let examination = ProjectExamination { compute: reach.compute.clone(), project: reach.facts.project.clone() };
+                doctor.add(format!("project {}", reach.facts.project), Arc::new(examination));
+            }
+        }
+        match self.slack_settings() {
+            Ok(settings) => doctor.add("Slack", Arc::new(SlackExamination { settings })),
+            Err(error) => doctor.add("Slack", Arc::new(Unusable(format!("{error:#}")))),
+        }
+        let (log, evidence) = (self.data.join("log"), self.data.join("evidence"));
+        doctor.add("data folder", Arc::new(DataFolder { log, origin: LOG_ORIGIN, evidence, is_ours: is_running }));
+        doctor
+    }
+
+    async fn compute(&self) -> anyhow::Result<Arc<Compute>> {
         let endpoint = self.config.compute_endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
         let options = ComputeOptions { endpoint, ..ComputeOptions::default() };
-        let compute = Arc::new(Compute::new(options).await.context("cannot set up the Compute Engine client")?);
+        Ok(Arc::new(Compute::new(options).await.context("cannot set up the Compute Engine client")?))
+    }
+
+    async fn clusters(&self) -> anyhow::Result<BTreeMap<ClusterName, Reach>> {
+        let compute = self.compute().await?;
         let mut clusters = BTreeMap::new();
         for (name, cluster) in &self.config.clusters {
-            let kubernetes = match &cluster.access {
-                Access::Kubeconfig { path, context } => KubernetesCluster::from_kubeconfig(path, context).await,
-                Access::InCluster => KubernetesCluster::in_cluster(),
-            };
-            let kubernetes = Arc::new(kubernetes.with_context(|| format!("cannot set up cluster `{name}`"))?);
-            let facts = ClusterFacts { name: name.clone(), project: cluster.project.clone(), location: cluster.location.clone() };
-            clusters.insert(name.clone(), Cluster { facts, kubernetes, compute: compute.clone() });
+            clusters.insert(name.clone(), reach(name, cluster, &compute).await?);
         }
         Ok(clusters)
+    }
+}
+
+/// Sets a cluster up.
+async fn reach(name: &ClusterName, cluster: &config::Cluster, compute: &Arc<Compute>) -> anyhow::Result<Reach> {
+    let kubernetes = match &cluster.access {
+        Access::Kubeconfig { path, context } => KubernetesCluster::from_kubeconfig(path, context).await,
+        Access::InCluster => KubernetesCluster::in_cluster(),
+    };
+    let kubernetes = Arc::new(kubernetes.with_context(|| format!("cannot set up cluster `{name}`"))?);
+    let facts = ClusterFacts { name: name.clone(), project: cluster.project.clone(), location: cluster.location.clone() };
+    Ok(Reach { facts, kubernetes, compute: compute.clone() })
+}
+
+/// A part that could not be set up, and why.
+struct Unusable(String);
+
+#[async_trait]
+impl Examined for Unusable {
+    async fn examine(&self, _commands: &BTreeSet<&'static str>) -> Vec<Check> {
+        vec![Check::fail("settings", self.0.clone(), "correct config/stanch.toml, or what it points to")]
+    }
+}
+
+/// The two adapters of a cluster.
+struct Reach {
+    facts: ClusterFacts,
+    kubernetes: Arc<KubernetesCluster>,
+    compute: Arc<Compute>,
+}
+
+impl Reach {
+    fn cluster(&self) -> Cluster {
+        Cluster { facts: self.facts.clone(), kubernetes: self.kubernetes.clone(), compute: self.compute.clone() }
     }
 }
 

@@ -31,6 +31,11 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "config/stanch.toml")]
         config: PathBuf,
     },
+    /// Looks at everything that Stanch depends on, before an incident: rights in every cluster and project, connections, chat, clock, disk,
+    /// audit log, evidence. Changes nothing. Exit status 0 if nothing failed.
+    ///
+    /// Example: stanch doctor --config /etc/stanch/stanch.toml --policy /etc/stanch/policy.toml --data-dir /var/lib/stanch
+    Doctor(bot::Options),
     /// Explains what can be typed behind /stanch.
     ///
     /// Example: stanch explain quarantine
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Check { policy, config } => check(&policy, &config),
+        Command::Doctor(options) => bot::examine(options),
         Command::Explain { command } => explain(command.as_deref()),
         Command::Run(options) => bot::run(options),
         #[cfg(feature = "sandbox")]
@@ -157,7 +163,7 @@ async fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
 }
 
 mod bot {
-    //! `stanch run`.
+    //! `stanch run` and `stanch doctor`.
 
     use std::path::PathBuf;
     use std::process::ExitCode;
@@ -167,9 +173,10 @@ mod bot {
     use stanch::adapters::system::SystemClock;
     use stanch::bot::{Bot, PACE};
     use stanch::config::Config;
+    use stanch::core::diagnosis::{Verdict, table};
     use tokio_util::sync::CancellationToken;
 
-    /// What `stanch run` takes.
+    /// What both take.
     #[derive(Debug, clap::Args)]
     pub struct Options {
         /// The configuration.
@@ -185,18 +192,31 @@ mod bot {
 
     pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         super::set_up("info")?;
-        let (policy_path, config_path) = (options.policy.display(), options.config.display());
-        let config = Config::from_toml(&super::read(&options.config)?).with_context(|| format!("`{config_path}` is wrong"))?;
-        let policy = super::read(&options.policy)?;
-        stanch::core::policy::Policy::from_toml(&policy).with_context(|| format!("`{policy_path}` is wrong"))?;
-        let data = options.data_dir.map_or_else(default_data, Ok)?;
-        let bot = Bot { config, policy, data, slack_api: None, clock: Arc::new(SystemClock), pace: PACE };
+        let bot = bot(options)?;
         tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(async {
             let shutdown = CancellationToken::new();
             super::cancel_on_signal(shutdown.clone()).await?;
             bot.run(shutdown, || tracing::info!("ready")).await
         })?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    pub fn examine(options: Options) -> anyhow::Result<ExitCode> {
+        super::set_up("error")?;
+        let bot = bot(options)?;
+        let diagnoses = tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(bot.examine())?;
+        super::say(&table(&diagnoses));
+        let failed = diagnoses.iter().any(|diagnosis| diagnosis.check.verdict == Verdict::Fail);
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn bot(options: Options) -> anyhow::Result<Bot> {
+        let (policy_path, config_path) = (options.policy.display(), options.config.display());
+        let config = Config::from_toml(&super::read(&options.config)?).with_context(|| format!("`{config_path}` is wrong"))?;
+        let policy = super::read(&options.policy)?;
+        stanch::core::policy::Policy::from_toml(&policy).with_context(|| format!("`{policy_path}` is wrong"))?;
+        let data = options.data_dir.map_or_else(default_data, Ok)?;
+        Ok(Bot { config, policy, data, slack_api: None, clock: Arc::new(SystemClock), pace: PACE })
     }
 
     fn default_data() -> anyhow::Result<PathBuf> {

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use stanch_commands::target::RequestId;
+use stanch_commands::plan::PlanDigest;
+use stanch_commands::target::{IncidentRef, RequestId};
 
+use crate::core::diagnosis::Check;
 use crate::core::engine::DurableIndex;
-use crate::core::identity::{Account, ChannelRef, MessageRef};
+use crate::core::identity::{Account, ChannelRef, MessageRef, PersonId};
 use crate::core::policy::Subject;
 use crate::core::say::{Control, Message};
 use crate::core::step::{Artefact, Licence, Observation, Performed, StepKey};
@@ -194,11 +196,38 @@ pub struct LogFailed(pub String);
 /// Keeps evidence.
 #[async_trait]
 pub trait EvidenceStore: Send + Sync {
-    /// Keeps files of a request; returns when they are durable. The same content under the same path is kept once.
+    /// Keeps files of a request; returns when they are durable, and so is the record of who had them kept. The same content under the same
+    /// path is kept once.
     ///
     /// # Errors
     /// [`EvidenceLost`].
-    async fn keep(&self, request: &RequestId, artefacts: Vec<Artefact>) -> Result<Vec<Exhibit>, EvidenceLost>;
+    async fn keep(&self, custody: &Custody, artefacts: Vec<Artefact>) -> Result<Kept, EvidenceLost>;
+}
+
+/// For whom evidence is kept, and why: what stands beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Custody {
+    /// When the collection ended.
+    pub at: Timestamp,
+    /// The request.
+    pub request: RequestId,
+    /// Its incident.
+    pub incident: IncidentRef,
+    /// Who asked for it.
+    pub requester: PersonId,
+    /// The step that collected it.
+    pub step: String,
+    /// The digest of the plan that the step belongs to.
+    pub digest: PlanDigest,
+}
+
+/// What was kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The files.
+    pub exhibits: Vec<Exhibit>,
+    /// SHA-256 of the manifest that now lists every file of the request, in lower-case hex.
+    pub manifest_sha256: String,
 }
 
 /// A kept file.
@@ -221,6 +250,13 @@ pub struct EvidenceLost(pub String);
 pub trait Deliveries: Send + Sync {
     /// Whether this delivery is new; it is remembered from now on. Deliveries older than a day may be forgotten.
     fn is_new(&self, delivery: &str, now: Timestamp) -> bool;
+}
+
+/// A part of Stanch that can be looked at before it is needed.
+#[async_trait]
+pub trait Examined: Send + Sync {
+    /// Looks at everything that these commands need of it. Nothing that it writes stays. A part that does not answer says so in a check.
+    async fn examine(&self, commands: &BTreeSet<&'static str>) -> Vec<Check>;
 }
 
 /// The time.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::firewall_rule::FirewallRule;
 use crate::prior::PodPrior;
-use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, Uid, WorkloadRef};
+use crate::ssh_key::SshKey;
+use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NodeRef, PodRef, RequestId, Uid, WorkloadRef};
 
 /// One step's action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,13 @@ pub enum KubernetesAction {
         node: NodeRef,
         /// The suspect pods.
         suspects: Vec<PodRef>,
+    },
+    /// Runs programs that only read, in every container of a suspect, into the evidence store. Who watches the container can notice.
+    RunProbes {
+        /// The pod.
+        pod: PodRef,
+        /// Which.
+        probes: BTreeSet<Probe>,
     },
     /// `spec.unschedulable = true`.
     Cordon(NodeRef),
@@ -139,6 +147,43 @@ pub struct PodIsolation {
     pub open: Vec<String>,
 }
 
+/// A program that only reads, with every argument. Nothing of it comes from outside, and no shell is between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// What runs, with its arguments.
+    Processes,
+    /// Sockets and their peers, by the kernel's own tables: hardly any image has `ss`.
+    Sockets,
+    /// What is mounted where.
+    Mounts,
+}
+
+impl Probe {
+    /// Every probe.
+    pub const ALL: [Self; 3] = [Self::Processes, Self::Sockets, Self::Mounts];
+
+    /// Program and arguments.
+    #[must_use]
+    pub fn argv(self) -> &'static [&'static str] {
+        match self {
+            Self::Processes => &["ps", "-ef"],
+            Self::Sockets => &["cat", "/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6", "/proc/net/unix"],
+            Self::Mounts => &["cat", "/proc/self/mountinfo"],
+        }
+    }
+
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Processes => "processes",
+            Self::Sockets => "sockets",
+            Self::Mounts => "mounts",
+        }
+    }
+}
+
 /// Which pods a drain evicts: a rule, bound to the node's uid, since pods come and go until it runs.
 ///
 /// Everything on the node is evicted except the suspects, DaemonSet pods, mirror pods, and pods of protected namespaces.
@@ -168,6 +213,11 @@ pub enum ComputeAction {
         instance: InstanceRef,
         /// Its group, if it is a member.
         group: Option<GroupRef>,
+    },
+    /// Reads the instance, its interfaces, disks and effective firewalls into the evidence store. Values of its metadata stay where they are.
+    CollectEvidence {
+        /// The instance.
+        instance: InstanceRef,
     },
     /// Starts a snapshot. Succeeds when the operation is done: the content is fixed then, even if the snapshot is not READY yet.
     SnapshotDisk {
@@ -240,6 +290,45 @@ pub enum ComputeAction {
         /// Which one.
         access: AccessConfig,
     },
+    /// Adds a public key to the metadata entry `ssh-keys`, under the fingerprint of the metadata, beside every other key.
+    AddSshKey {
+        /// The instance.
+        instance: InstanceRef,
+        /// The key.
+        key: SshKey,
+        /// The request that the line is marked with.
+        request: RequestId,
+    },
+    /// Removes exactly one line from `ssh-keys`.
+    RemoveSshKey {
+        /// The instance.
+        instance: InstanceRef,
+        /// The line.
+        line: String,
+    },
+    /// Adds a network tag that lets something in: the target of an allow rule.
+    TagForSsh {
+        /// The instance.
+        instance: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+    },
+    /// Adds the tag from which an allow rule admits traffic.
+    TagIntermediate {
+        /// The instance from which the target is reached. It is no target of the plan.
+        intermediate: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+    },
+    /// Removes that tag.
+    UntagIntermediate {
+        /// The instance from which the target was reached.
+        intermediate: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+    },
+    /// Reads back everything that an SSH connection through an intermediate needs.
+    VerifySsh(Box<SshAccess>),
     /// Reads that each of these snapshots is of that disk, by id, and READY: what must be so before the disk is destroyed.
     VerifySnapshots {
         /// Disk and snapshot.
@@ -267,6 +356,23 @@ pub enum ComputeAction {
         /// The group that must not list the instance.
         group: Option<GroupRef>,
     },
+}
+
+/// A way into an isolated instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshAccess {
+    /// The instance.
+    pub instance: InstanceRef,
+    /// Its interface that the intermediate reaches.
+    pub interface: String,
+    /// The key that it admits.
+    pub key: SshKey,
+    /// The rule that lets the intermediate in.
+    pub rule: FirewallRule,
+    /// The instance from which it is reached.
+    pub intermediate: InstanceRef,
+    /// What to type, a line each.
+    pub commands: Vec<String>,
 }
 
 /// An external address of a network interface.
@@ -304,13 +410,19 @@ impl Action {
             Self::Kubernetes(
                 KubernetesAction::CapturePriorState { .. } | KubernetesAction::CollectEvidence { .. } | KubernetesAction::SaveManifests(_),
             )
-            | Self::Compute(ComputeAction::CapturePriorState { .. } | ComputeAction::SnapshotDisk { .. }) => ActionClass::Preserve,
+            | Self::Compute(
+                ComputeAction::CapturePriorState { .. } | ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. },
+            ) => ActionClass::Preserve,
             Self::Kubernetes(
                 KubernetesAction::VerifyNode { .. } | KubernetesAction::VerifyWorkloadGone { .. } | KubernetesAction::VerifyPodIsolation(_),
             )
-            | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. }) => ActionClass::Verify,
+            | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } | ComputeAction::VerifySsh(_)) => {
+                ActionClass::Verify
+            }
+            // A probe changes nothing that Stanch knows of, but warns whoever watches the container: two people decide that.
             Self::Kubernetes(
-                KubernetesAction::Cordon(_)
+                KubernetesAction::RunProbes { .. }
+                | KubernetesAction::Cordon(_)
                 | KubernetesAction::Uncordon(_)
                 | KubernetesAction::DisableScaleDown(_)
                 | KubernetesAction::ExcludeFromLoadBalancers(_)
@@ -339,6 +451,11 @@ impl Action {
                 | ComputeAction::EnsureFirewallRule(_)
                 | ComputeAction::TagInstance { .. }
                 | ComputeAction::RemoveExternalIp { .. }
+                | ComputeAction::AddSshKey { .. }
+                | ComputeAction::RemoveSshKey { .. }
+                | ComputeAction::TagForSsh { .. }
+                | ComputeAction::TagIntermediate { .. }
+                | ComputeAction::UntagIntermediate { .. }
                 | ComputeAction::DeleteInstance { .. },
             ) => ActionClass::Mutate,
         }
@@ -351,13 +468,18 @@ impl Action {
             Self::Kubernetes(
                 KubernetesAction::CapturePriorState { .. }
                 | KubernetesAction::CollectEvidence { .. }
+                | KubernetesAction::RunProbes { .. }
                 | KubernetesAction::SaveManifests(_)
                 | KubernetesAction::VerifyWorkloadGone { .. }
                 | KubernetesAction::VerifyPodIsolation(_)
                 | KubernetesAction::VerifyNode { .. },
             )
             | Self::Compute(
-                ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. },
+                ComputeAction::CapturePriorState { .. }
+                | ComputeAction::CollectEvidence { .. }
+                | ComputeAction::VerifyIsolation { .. }
+                | ComputeAction::VerifySnapshots { .. }
+                | ComputeAction::VerifySsh(_),
             ) => Undo::Nothing,
             Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
             Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
@@ -403,6 +525,11 @@ impl Action {
                 | ComputeAction::KeepBootDisk { .. }
                 | ComputeAction::EnsureFirewallRule(_)
                 | ComputeAction::TagInstance { .. }
+                | ComputeAction::AddSshKey { .. }
+                | ComputeAction::RemoveSshKey { .. }
+                | ComputeAction::TagForSsh { .. }
+                | ComputeAction::TagIntermediate { .. }
+                | ComputeAction::UntagIntermediate { .. }
                 | ComputeAction::RemoveExternalIp { .. },
             ) => Undo::Possible,
         }
@@ -435,7 +562,12 @@ impl KubernetesAction {
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { node, .. } => format!("save the prior state of node {} and its suspects", node.name),
+            Self::CollectEvidence { node, suspects } if suspects.is_empty() => format!("collect objects and events of node {}", node.name),
             Self::CollectEvidence { suspects, .. } => format!("collect objects, events and logs of {}", list(suspects)),
+            Self::RunProbes { pod, probes } => {
+                let names = probes.iter().map(|probe| probe.name()).collect::<Vec<_>>().join(", ");
+                format!("run read-only programs in the containers of {pod}: {names}")
+            }
             Self::Cordon(node) => format!("cordon node {}", node.name),
             Self::Uncordon(node) => format!("uncordon node {}", node.name),
             Self::DisableScaleDown(node) => format!("keep the autoscaler from removing node {}", node.name),
@@ -490,6 +622,9 @@ impl ComputeAction {
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { instance, .. } => format!("save the prior state of instance {}", instance.name),
+            Self::CollectEvidence { instance } => {
+                format!("collect interfaces, disks and effective firewalls of instance {}", instance.name)
+            }
             Self::SnapshotDisk { disk, name, .. } => format!("snapshot disk {} as {name}", disk.name),
             Self::AbandonInstance { instance, group } => format!("abandon instance {} from group {}", instance.name, group.name),
             Self::ProtectFromDeletion(instance) => format!("protect instance {} from deletion", instance.name),
@@ -502,6 +637,7 @@ impl ComputeAction {
                     instance.name, access.address, access.interface, access.name
                 )
             }
+            Self::AllowDeletion(instance) => format!("switch the deletion protection of instance {} off", instance.name),
             Self::ReleaseBootDisk { instance, .. } => format!("let the boot disk be deleted with instance {} again", instance.name),
             Self::EnsureFirewallRule(rule) => format!("ensure firewall rule {}", rule.summary()),
             Self::TagInstance { instance, tag, .. } => {
@@ -511,11 +647,22 @@ impl ComputeAction {
                 let address = if access.address.is_empty() { "none assigned" } else { &access.address };
                 format!("remove external address {address} ({} {}) from {}", access.interface, access.name, instance.name)
             }
+            Self::AddSshKey { instance, key, .. } => format!("add SSH key {} to the metadata of {}", key.short(), instance.name),
+            Self::RemoveSshKey { instance, line } => {
+                let user = line.split(':').next().unwrap_or_default();
+                let comment = line.split_whitespace().last().unwrap_or_default();
+                format!("remove the SSH key of {user} ({comment}) from the metadata of {}", instance.name)
+            }
+            Self::TagForSsh { instance, tag } => format!("tag instance {} with {tag}", instance.name),
+            Self::TagIntermediate { intermediate, tag } => format!("tag intermediate {} with {tag}", intermediate.name),
+            Self::UntagIntermediate { intermediate, tag } => format!("remove tag {tag} from intermediate {}", intermediate.name),
+            Self::VerifySsh(access) => {
+                format!("read key, tags and rule back: SSH to {} through {}", access.instance.name, access.intermediate.name)
+            }
             Self::VerifySnapshots { snapshots } => {
                 let names: Vec<&str> = snapshots.iter().map(|(_, name)| name.as_str()).collect();
                 format!("read that the snapshots are READY: {}", if names.is_empty() { "none".into() } else { names.join(", ") })
             }
-            Self::AllowDeletion(instance) => format!("switch the deletion protection of instance {} off", instance.name),
             Self::DeleteInstance { instance, group, waiver } => {
                 let how = group.as_ref().map_or_else(String::new, |group| format!(" through group {}", group.name));
                 let waived =

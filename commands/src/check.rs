@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::action::{Action, ActionClass, ComputeAction, KubernetesAction, PodIsolation};
+use crate::firewall_rule::{Direction, FirewallRule, Verdict};
 use crate::plan::{Draft, Edge, Plan, StepId};
 use crate::refusal::Refusal;
-use crate::target::{InstanceRef, NodeRef, PodRef};
+use crate::target::{ComputeName, InstanceRef, NodeRef, PodRef};
 
 type Rule = fn(&Plan) -> Vec<String>;
 
@@ -19,6 +20,7 @@ const RULES: &[Rule] = &[
     drain_is_bounded_and_spares_suspects,
     containment_waits_for_evidence_only_as_long_as_allowed,
     destruction_requires_what_is_kept,
+    what_lets_in_is_narrow_and_comes_last,
     network_returns_after_the_suspect_and_before_the_rules_go,
 ];
 
@@ -55,6 +57,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | KubernetesAction::AllowScaleDown(node)
             | KubernetesAction::IncludeInLoadBalancers(node) => (vec![node], vec![], vec![]),
             KubernetesAction::KeepWhileUnreachable(pod)
+            | KubernetesAction::RunProbes { pod, .. }
             | KubernetesAction::DenyPodTraffic(pod)
             | KubernetesAction::AllowPodTraffic(pod)
             | KubernetesAction::LabelPod { pod, .. } => (vec![], vec![], vec![pod]),
@@ -71,15 +74,22 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             KubernetesAction::VerifyNode { node, suspects } => (vec![node], vec![], suspects.iter().map(|(pod, _)| pod).collect()),
         },
         Action::Compute(action) => match action {
-            ComputeAction::SnapshotDisk { .. } | ComputeAction::VerifySnapshots { .. } | ComputeAction::EnsureFirewallRule(_) => {
-                (vec![], vec![], vec![])
-            }
+            ComputeAction::SnapshotDisk { .. }
+            | ComputeAction::VerifySnapshots { .. }
+            | ComputeAction::EnsureFirewallRule(_)
+            | ComputeAction::TagIntermediate { .. }
+            | ComputeAction::UntagIntermediate { .. } => (vec![], vec![], vec![]),
+            ComputeAction::VerifySsh(access) => (vec![], vec![&access.instance], vec![]),
             ComputeAction::CapturePriorState { instance, .. }
+            | ComputeAction::CollectEvidence { instance }
             | ComputeAction::AbandonInstance { instance, .. }
             | ComputeAction::ProtectFromDeletion(instance)
             | ComputeAction::KeepBootDisk { instance, .. }
             | ComputeAction::TagInstance { instance, .. }
             | ComputeAction::RemoveExternalIp { instance, .. }
+            | ComputeAction::AddSshKey { instance, .. }
+            | ComputeAction::RemoveSshKey { instance, .. }
+            | ComputeAction::TagForSsh { instance, .. }
             | ComputeAction::UntagInstance { instance, .. }
             | ComputeAction::RemoveFirewallRule { instance, .. }
             | ComputeAction::RestoreExternalIp { instance, .. }
@@ -165,7 +175,7 @@ fn containment_waits_for_evidence_only_as_long_as_allowed(plan: &Plan) -> Vec<St
                 step.action,
                 Action::Kubernetes(
                     KubernetesAction::CollectEvidence { .. } | KubernetesAction::SaveManifests(_) | KubernetesAction::Drain(_)
-                ) | Action::Compute(ComputeAction::SnapshotDisk { .. })
+                ) | Action::Compute(ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. })
             )
         })
     };
@@ -189,7 +199,7 @@ fn destruction_requires_what_is_kept(plan: &Plan) -> Vec<String> {
         | Action::Kubernetes(KubernetesAction::DeletePod { waiver, .. } | KubernetesAction::DeleteWorkload { waiver, .. }) => {
             waiver.is_some()
         }
-        _ => false,
+        Action::Kubernetes(_) | Action::Compute(_) => false,
     };
     if !find(plan, waived).is_empty() {
         return vec![];
@@ -206,6 +216,41 @@ fn destruction_requires_what_is_kept(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
+/// A rule that lets something in admits SSH alone, from a tag and never from a range, and a stranger is tagged only as its source. The tag
+/// of the target, which opens the door, comes after the rule is read back.
+fn what_lets_in_is_narrow_and_comes_last(plan: &Plan) -> Vec<String> {
+    let ssh = |rule: &FirewallRule| {
+        rule.protocols.iter().map(String::as_str).eq(["tcp:22"])
+            && rule.direction == Direction::Ingress
+            && rule.ranges.is_empty()
+            && rule.source_tags.len() == 1
+            && rule.target_tags.len() == 1
+    };
+    let rules: Vec<(StepId, &FirewallRule)> = plan
+        .steps()
+        .filter_map(|(id, step)| match &step.action {
+            Action::Compute(ComputeAction::EnsureFirewallRule(rule)) if rule.verdict == Verdict::Allow => Some((id, rule)),
+            Action::Kubernetes(_) | Action::Compute(_) => None,
+        })
+        .collect();
+    let mut findings: Vec<String> =
+        rules.iter().filter(|(_, rule)| !ssh(rule)).map(|(id, _)| format!("step {id} lets in more than SSH from one tag")).collect();
+    let stranger = |tag: &ComputeName| !rules.iter().any(|(_, rule)| rule.source_tags.contains(tag.as_str()));
+    for (id, step) in plan.steps() {
+        match &step.action {
+            Action::Compute(ComputeAction::TagIntermediate { tag, .. }) if stranger(tag) => {
+                findings.push(format!("step {id} tags an instance that no rule of the plan lets in"));
+            }
+            Action::Compute(ComputeAction::TagForSsh { .. }) => {
+                let rules: Vec<StepId> = rules.iter().map(|(id, _)| *id).collect();
+                findings.extend(must_require(plan, &[id], &rules, "opens the instance before the rule is read back"));
+            }
+            Action::Kubernetes(_) | Action::Compute(_) => {}
+        }
+    }
+    findings
+}
+
 fn network_returns_after_the_suspect_and_before_the_rules_go(plan: &Plan) -> Vec<String> {
     let returns = find(plan, |action| {
         matches!(action, Action::Compute(ComputeAction::UntagInstance { .. } | ComputeAction::RestoreExternalIp { .. }))
@@ -213,7 +258,9 @@ fn network_returns_after_the_suspect_and_before_the_rules_go(plan: &Plan) -> Vec
     let untagged = find(plan, |action| matches!(action, Action::Compute(ComputeAction::UntagInstance { .. })));
     let suspects =
         find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::DeletePod { .. } | KubernetesAction::RestorePod { .. })));
-    let removed = find(plan, |action| matches!(action, Action::Compute(ComputeAction::RemoveFirewallRule { .. })));
+    // A rule that lets in is removed first: that closes the door.
+    let denies = |rule: &FirewallRule| rule.verdict == Verdict::Deny;
+    let removed = find(plan, |action| matches!(action, Action::Compute(ComputeAction::RemoveFirewallRule { rule, .. }) if denies(rule)));
     let opened = find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::AllowPodTraffic(_))));
     let mut findings = must_require(plan, &returns, &suspects, "gives the network back while the suspect is neither deleted nor cleared");
     findings.extend(must_require(plan, &opened, &suspects, "opens the suspect's policy while it is neither deleted nor cleared"));
@@ -236,7 +283,7 @@ fn destroys(plan: &Plan, step: StepId) -> bool {
         Action::Compute(ComputeAction::AllowDeletion(_)) => {
             plan.steps().any(|(_, step)| matches!(step.action, Action::Compute(ComputeAction::DeleteInstance { .. })))
         }
-        action => deletes(action),
+        action @ (Action::Kubernetes(_) | Action::Compute(_)) => deletes(action),
     })
 }
 

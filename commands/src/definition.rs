@@ -10,7 +10,8 @@ use crate::facts::Facts;
 use crate::plan::{Draft, Form};
 use crate::prior::Earlier;
 use crate::refusal::Refusal;
-use crate::target::{ClusterName, ComputeId, IncidentRef, NodeName, RequestId, TargetName};
+use crate::ssh_key::SshKey;
+use crate::target::{ClusterName, ComputeId, ComputeName, IncidentRef, NodeName, RequestId, TargetName};
 
 /// A phase of incident response, in order. Policy gives each its approvals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,10 +66,18 @@ pub enum Argument {
     IsolateFirst,
     /// `--scale-to-zero`.
     ScaleToZero,
+    /// `via:INSTANCE`.
+    Via,
+    /// `key:"PUBLIC KEY"`.
+    Key,
+    /// `key:"PUBLIC KEY"`, may be left out.
+    OptionalKey,
     /// `--stop-now`.
     StopNow,
     /// `--false-alarm`.
     FalseAlarm,
+    /// `--exec`.
+    Exec,
     /// `--dry-run`.
     DryRun,
 }
@@ -89,8 +98,12 @@ impl Argument {
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
             Self::ScaleToZero => "[--scale-to-zero]",
+            Self::Via => "[via:INSTANCE]",
+            Self::Key => "key:\"ALGORITHM BASE64 USER\"",
+            Self::OptionalKey => "[key:\"ALGORITHM BASE64 USER\"]",
             Self::StopNow => "[--stop-now]",
             Self::FalseAlarm => "[--false-alarm]",
+            Self::Exec => "[--exec]",
             Self::DryRun => "[--dry-run]",
         }
     }
@@ -109,11 +122,15 @@ impl Argument {
             Self::Incident => "what you call the incident; the open incident on that node, or the request's id otherwise",
             Self::Reason => "why, for the record",
             Self::IsolateFirst => "cut the network before draining: for active exfiltration; evicted pods may then stay Terminating",
+            Self::Via => "the intermediate VM, from which the node is reached: running, in the same network and project",
+            Self::Key => "the public key to let in, as its .pub file has it; the last word is the user",
+            Self::OptionalKey => "the public key to take back; without it, every key that Stanch added",
             Self::FalseAlarm => "the suspect is innocent: give it its labels back instead of deleting it",
             Self::ScaleToZero => {
                 "instead of isolating the pod, scale its Deployment or StatefulSet to 0: every pod of it ends, the suspect too"
             }
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
+            Self::Exec => "also run ps and read /proc in the containers: whoever watches them can notice, so it needs an approval",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
     }
@@ -137,11 +154,22 @@ pub struct Arguments {
     /// `--isolate-first`.
     pub isolate_first: bool,
     /// `--scale-to-zero`.
+    #[serde(default)]
     pub scale_to_zero: bool,
+    /// `via:`.
+    #[serde(default)]
+    pub via: Option<ComputeName>,
+    /// `key:`.
+    #[serde(default)]
+    pub key: Option<SshKey>,
     /// `--stop-now`.
+    #[serde(default)]
     pub stop_now: bool,
     /// `--false-alarm`.
     pub false_alarm: bool,
+    /// `--exec`.
+    #[serde(default)]
+    pub exec: bool,
     /// `--dry-run`.
     pub dry_run: bool,
 }
@@ -216,6 +244,8 @@ pub enum Does {
     Status,
     /// Shows what is open and isolated.
     List,
+    /// Examines what Stanch depends on.
+    Doctor,
     /// Withdraws a request of one's own.
     Cancel,
     /// Stops a run.

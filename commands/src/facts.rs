@@ -236,6 +236,44 @@ pub struct ComputeFacts {
     /// What is evaluated before the quarantine's rules and lets something through: hierarchical or network firewall policies, and
     /// ingress rules of priority 0. A phrase each.
     pub overriding: Vec<String>,
+    /// How somebody could log in.
+    pub ssh: SshFacts,
+}
+
+/// How somebody could log in to an instance over SSH.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshFacts {
+    /// What switches OS Login on, such as `the instance`: keys in the metadata are ignored then.
+    pub os_login: Option<String>,
+    /// Lines of the metadata entry `ssh-keys`.
+    pub keys: Vec<String>,
+    /// Other instances of the same project with an interface on one of the same networks.
+    pub neighbours: Vec<NeighbourFacts>,
+}
+
+/// Another instance on the same networks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourFacts {
+    /// The instance.
+    pub instance: InstanceRef,
+    /// `RUNNING`, …
+    pub status: String,
+    /// Network tags.
+    pub tags: BTreeSet<String>,
+    /// Networks of its interfaces, with its internal address on each.
+    pub networks: BTreeMap<String, String>,
+    /// Its external IPv4 address, if it has one.
+    pub external: Option<String>,
+    /// The request that made it, if Stanch did.
+    pub made_by: Option<String>,
+}
+
+impl NeighbourFacts {
+    /// Its internal address on a network, if it is there.
+    #[must_use]
+    pub fn address_on(&self, network: &NetworkRef) -> Option<&str> {
+        self.networks.get(&network.to_string()).map(String::as_str)
+    }
 }
 
 /// A network interface.

@@ -103,6 +103,12 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
         None => format!("node {}", facts.kubernetes.node.node.name),
     };
     let mut line = format!("{command} {target} cluster:{} incident:{}", facts.cluster.name, context.incident);
+    if let Some(via) = &context.arguments.via {
+        line.push_str(&format!(" via:{via}"));
+    }
+    if let Some(key) = &context.arguments.key {
+        line.push_str(&format!(" key:\"{key}\""));
+    }
     if context.arguments.isolate_first {
         line.push_str(" --isolate-first");
     }
@@ -114,6 +120,9 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
     }
     if context.arguments.stop_now {
         line.push_str(" --stop-now");
+    }
+    if context.arguments.exec {
+        line.push_str(" --exec");
     }
     if let Some(reason) = &context.arguments.reason {
         line.push_str(&format!(" reason:\"{reason}\""));

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod prior;
 pub mod refusal;
 pub mod selector;
+pub mod ssh_key;
 pub mod target;
 
 use definition::Definition;
@@ -34,6 +35,8 @@ catalogue! {
     locate,
     status,
     list,
+    doctor,
+    inspect,
     snapshot,
     quarantine,
     cordon,
@@ -43,6 +46,8 @@ catalogue! {
     firewall,
     remove_external_ip,
     isolate_pod,
+    allow_ssh,
+    revoke_ssh,
     redeploy,
     delete_workload,
     delete_node,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::definition::{Argument, Arguments, Definition};
 use crate::target::{InvalidName, TargetName};
-use crate::{CATALOGUE, find};
+use crate::{CATALOGUE, find, inspect};
 
 /// Longest command line in bytes: Slack allows 4,000 characters, and a real command needs under 700 (a pod name has at most 253).
 const LINE_LIMIT_BYTES: usize = 2_000;
@@ -18,6 +18,17 @@ pub struct Parsed {
     pub definition: &'static Definition,
     /// Its arguments.
     pub arguments: Arguments,
+}
+
+impl Parsed {
+    /// What a policy has to permit: the command, or what its options make of it.
+    #[must_use]
+    pub fn privilege(&self) -> &'static str {
+        match self.arguments.exec {
+            true => inspect::WITH_EXEC,
+            false => self.definition.name,
+        }
+    }
 }
 
 /// Why a command line was not understood. `Display` says what is wrong, [`UsageError::hint`] what would be right.
@@ -161,28 +172,22 @@ fn take<'w>(
             }
             arguments.reason = Some(value.trim().to_owned());
         }
+        Some(("via", value)) if takes(&[Argument::Via]) => {
+            once(arguments.via.is_none(), "via:")?;
+            arguments.via = Some(value.parse().map_err(invalid)?);
+        }
+        Some(("key", value)) if takes(&[Argument::Key, Argument::OptionalKey]) => {
+            once(arguments.key.is_none(), "key:")?;
+            arguments.key = Some(value.parse().map_err(invalid)?);
+        }
         Some(_) => return Err(unexpected()),
-        None if word == "--isolate-first" && takes(&[Argument::IsolateFirst]) => {
-            once(!arguments.isolate_first, word)?;
-            arguments.isolate_first = true;
-        }
-        None if word == "--false-alarm" && takes(&[Argument::FalseAlarm]) => {
-            once(!arguments.false_alarm, word)?;
-            arguments.false_alarm = true;
-        }
-        None if word == "--scale-to-zero" && takes(&[Argument::ScaleToZero]) => {
-            once(!arguments.scale_to_zero, word)?;
-            arguments.scale_to_zero = true;
-        }
-        None if word == "--stop-now" && takes(&[Argument::StopNow]) => {
-            once(!arguments.stop_now, word)?;
-            arguments.stop_now = true;
-        }
-        None if word == "--dry-run" && takes(&[Argument::DryRun]) => {
-            once(!arguments.dry_run, word)?;
-            arguments.dry_run = true;
-        }
-        None if word.starts_with('-') => return Err(unexpected()),
+        None if word.starts_with('-') => match switch(arguments, word) {
+            Some((argument, on)) if takes(&[argument]) => {
+                once(!*on, word)?;
+                *on = true;
+            }
+            Some(_) | None => return Err(unexpected()),
+        },
         None if word == "pod" && takes(&[Argument::Pod, Argument::PodOrNode]) => {
             once(arguments.target.is_none(), "a target")?;
             let value = rest.next().ok_or(UsageError::Missing { command, argument: "pod [NAMESPACE/]NAME" })?;
@@ -206,6 +211,19 @@ fn take<'w>(
     Ok(())
 }
 
+/// The switch that a word is, and where it is kept.
+fn switch<'a>(arguments: &'a mut Arguments, word: &str) -> Option<(Argument, &'a mut bool)> {
+    Some(match word {
+        "--isolate-first" => (Argument::IsolateFirst, &mut arguments.isolate_first),
+        "--scale-to-zero" => (Argument::ScaleToZero, &mut arguments.scale_to_zero),
+        "--exec" => (Argument::Exec, &mut arguments.exec),
+        "--stop-now" => (Argument::StopNow, &mut arguments.stop_now),
+        "--false-alarm" => (Argument::FalseAlarm, &mut arguments.false_alarm),
+        "--dry-run" => (Argument::DryRun, &mut arguments.dry_run),
+        _ => return None,
+    })
+}
+
 fn pod(text: &str) -> Result<TargetName, InvalidName> {
     Ok(match text.split_once('/') {
         Some((namespace, name)) => TargetName::Pod { namespace: Some(namespace.parse()?), name: name.parse()? },
@@ -218,6 +236,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
         let missing = match argument {
             Argument::Pod | Argument::Node | Argument::PodOrNode => arguments.target.is_none(),
             Argument::Request => arguments.request.is_none(),
+            Argument::Key => arguments.key.is_none(),
             Argument::OptionalRequest
             | Argument::Topic
             | Argument::Cluster
@@ -225,8 +244,11 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::Reason
             | Argument::IsolateFirst
             | Argument::ScaleToZero
+            | Argument::Via
+            | Argument::OptionalKey
             | Argument::StopNow
             | Argument::FalseAlarm
+            | Argument::Exec
             | Argument::DryRun => false,
         };
         if missing {
@@ -275,8 +297,11 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Reason => &["reason:"],
             Argument::IsolateFirst => &["--isolate-first"],
             Argument::ScaleToZero => &["--scale-to-zero"],
+            Argument::Via => &["via:"],
+            Argument::Key | Argument::OptionalKey => &["key:"],
             Argument::StopNow => &["--stop-now"],
             Argument::FalseAlarm => &["--false-alarm"],
+            Argument::Exec => &["--exec"],
             Argument::DryRun => &["--dry-run"],
             Argument::Request | Argument::OptionalRequest | Argument::Topic => &[],
         })

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
 use crate::{
-    abandon, cordon, delete_node, delete_workload, drain, firewall, isolate_pod, label, locate, quarantine, redeploy, release,
-    remove_external_ip, snapshot, uncordon,
+    abandon, allow_ssh, cordon, delete_node, delete_workload, drain, firewall, inspect, isolate_pod, label, locate, quarantine, redeploy,
+    release, remove_external_ip, revoke_ssh, snapshot, uncordon,
 };
 
 /// A right on the Kubernetes API, as RBAC names it.
@@ -58,11 +58,13 @@ macro_rules! needs {
 }
 
 needs! { KUBERNETES, KubernetesAction, cluster, project:
-    CapturePriorState of [quarantine, cordon, label, drain, isolate_pod, redeploy, delete_workload, uncordon, release] needs [get(NODES), get(PODS)];
-    CollectEvidence of [quarantine, isolate_pod, redeploy, delete_workload, delete_node, release] needs [
-        get(NODES), get(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
-        get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS),
+    CapturePriorState of [quarantine, inspect, cordon, label, drain, isolate_pod, redeploy, delete_workload, uncordon, release] needs [get(NODES), get(PODS)];
+    CollectEvidence of [quarantine, inspect, isolate_pod, redeploy, delete_workload, delete_node, release] needs [
+        get(NODES), get(PODS), list(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
+        get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
     ];
+    // By WebSocket it is a GET, for which the API server asks for both.
+    RunProbes of [inspect] needs [get(PODS), get(EXEC), create(EXEC)];
     Cordon of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
     Uncordon of [uncordon, release] needs [get(NODES), patch(NODES)];
     DisableScaleDown of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
@@ -95,8 +97,12 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
 }
 
 needs! { COMPUTE, ComputeAction, project, cluster:
-    CapturePriorState of [quarantine, abandon, firewall, remove_external_ip, delete_node, release] needs [
+    CapturePriorState of [quarantine, abandon, firewall, remove_external_ip, allow_ssh, revoke_ssh, delete_node, release] needs [
         "compute.instances.get", "compute.addresses.list", "compute.instanceGroupManagers.get",
+    ];
+    CollectEvidence of [inspect] needs [
+        "compute.instances.get", "compute.instances.getEffectiveFirewalls", "compute.disks.get", "compute.instanceGroupManagers.get",
+        "compute.instanceGroupManagers.list",
     ];
     // Labels that come with the snapshot need the right to set labels.
     SnapshotDisk of [quarantine, snapshot, isolate_pod, redeploy, delete_workload, delete_node] needs [
@@ -113,7 +119,7 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     KeepBootDisk of [quarantine, delete_node] needs [
         "compute.instances.get", "compute.instances.setDiskAutoDelete", "compute.disks.update", "compute.zoneOperations.get",
     ];
-    EnsureFirewallRule of [quarantine, firewall] needs [
+    EnsureFirewallRule of [quarantine, firewall, allow_ssh] needs [
         "compute.firewalls.get", "compute.firewalls.create", "compute.networks.updatePolicy", "compute.globalOperations.get",
     ];
     // The network tells whether its firewall policies come before the rules.
@@ -124,8 +130,8 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     RemoveExternalIp of [quarantine, remove_external_ip] needs [
         "compute.instances.get", "compute.instances.deleteAccessConfig", "compute.zoneOperations.get",
     ];
-    UntagInstance of [release] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
-    RemoveFirewallRule of [release] needs [
+    UntagInstance of [revoke_ssh, release] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    RemoveFirewallRule of [revoke_ssh, release] needs [
         "compute.firewalls.get", "compute.instances.list", "compute.firewalls.delete", "compute.networks.updatePolicy",
         "compute.globalOperations.get",
     ];
@@ -140,10 +146,18 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     AllowDeletion of [delete_node, release] needs [
         "compute.instances.get", "compute.instances.setDeletionProtection", "compute.zoneOperations.get",
     ];
+    // The list, because an instance that some group owns is not deleted by itself.
     DeleteInstance of [delete_node] needs [
-        "compute.instances.get", "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.update", "compute.instances.delete",
-        "compute.zoneOperations.get", "compute.regionOperations.get",
+        "compute.instances.get", "compute.instanceGroupManagers.get", "compute.instanceGroupManagers.list",
+        "compute.instanceGroupManagers.update", "compute.instances.delete", "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
+    // Google also asks for `iam.serviceAccounts.actAs` on the instance's own service account, which is granted on that account.
+    AddSshKey of [allow_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
+    RemoveSshKey of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
+    TagForSsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    TagIntermediate of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    UntagIntermediate of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    VerifySsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.getEffectiveFirewalls"];
     VerifyIsolation of [quarantine, firewall] needs [
         "compute.instances.get", "compute.firewalls.get", "compute.instances.getEffectiveFirewalls", "compute.networks.get",
         "compute.instanceGroupManagers.get",
@@ -191,6 +205,8 @@ pub static SURVEYS: &[Entry] = &[
             "compute.instanceGroupManagers.list",
             "compute.firewalls.list",
             "compute.networks.get",
+            // Whether the project switches OS Login on.
+            "compute.projects.get",
         ],
     },
 ];
@@ -198,6 +214,7 @@ pub static SURVEYS: &[Entry] = &[
 /// Commands that survey.
 const SURVEYING: &[&Definition] = &[
     &locate::DEFINITION,
+    &inspect::DEFINITION,
     &snapshot::DEFINITION,
     &quarantine::DEFINITION,
     &cordon::DEFINITION,
@@ -206,6 +223,8 @@ const SURVEYING: &[&Definition] = &[
     &abandon::DEFINITION,
     &firewall::DEFINITION,
     &remove_external_ip::DEFINITION,
+    &allow_ssh::DEFINITION,
+    &revoke_ssh::DEFINITION,
     &uncordon::DEFINITION,
     &isolate_pod::DEFINITION,
     &redeploy::DEFINITION,
@@ -270,6 +289,7 @@ type Resource = (&'static str, &'static str);
 
 const NODES: Resource = ("", "nodes");
 const PODS: Resource = ("", "pods");
+const EXEC: Resource = ("", "pods/exec");
 const POD_LOGS: Resource = ("", "pods/log");
 const EVICTIONS: Resource = ("", "pods/eviction");
 const EVENTS: Resource = ("", "events");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::action::{Action, ActionClass};
+use crate::definition::Phase;
 use crate::target::{ClusterName, InstanceRef, NodeRef, PodRef};
 
 /// Most steps of a plan. A quarantine of a node with 4 interfaces and 16 disks has about 50; more would no longer be read by an approver.
@@ -197,6 +198,12 @@ impl Plan {
         self.0.steps.iter().all(|step| step.action.class() == ActionClass::Preserve)
     }
 
+    /// The phase whose approvals the plan needs, for a command of this phase: what is more than preserving is never less than containing.
+    #[must_use]
+    pub fn phase(&self, of_command: Phase) -> Phase {
+        if self.only_preserves() { of_command } else { of_command.max(Phase::Contain) }
+    }
+
     /// The digest that an approval names.
     #[must_use]
     pub fn digest(&self) -> PlanDigest {
@@ -258,6 +265,11 @@ impl Steps {
         let needs: BTreeSet<Edge> = needs.into_iter().collect();
         self.0.push(Step { action: action.into(), needs: needs.into_iter().collect(), deadline_s });
         id
+    }
+
+    /// The steps so far.
+    pub fn ids(&self) -> impl Iterator<Item = StepId> + use<> {
+        (0..).map(StepId).take(self.0.len())
     }
 
     /// The steps.

@@ -54,8 +54,23 @@ pub enum Refusal {
     },
     /// The guide's fixed rule names cannot cover several networks.
     SeveralNetworks(Vec<String>),
+    /// Others carry the tag that would open the instance.
+    OpensOthers {
+        /// The tag.
+        tag: String,
+        /// Who carries it.
+        instances: Vec<InstanceRef>,
+    },
+    /// OS Login is on, by what: keys in the metadata would be ignored.
+    OsLogin(String),
+    /// There is no instance from which the node could be reached, and why.
+    NoIntermediate(String),
+    /// Under the guide's form, SSH is let in beside the guide's deny rules only.
+    NotQuarantined(String),
     /// Something would be destroyed that is not kept anywhere. What is missing, a phrase each.
     NotKept(Vec<String>),
+    /// `--exec` without a container to run in.
+    ExecNeedsPod,
     /// The node is isolated by Stanch.
     Isolated(String),
     /// The node of the earlier request is gone or is another one now.
@@ -83,7 +98,15 @@ impl fmt::Display for Refusal {
                 write!(f, "tag `{tag}` is on instances that Stanch did not quarantine, and the rules would cut them off: {}", names.join(", "))
             }
             Self::SeveralNetworks(networks) => write!(f, "the instance is in several networks ({}), and the guide's fixed rule names can cover only one", networks.join(", ")),
+            Self::OpensOthers { tag, instances } => {
+                let names: Vec<String> = instances.iter().map(|instance| format!("{}/{}", instance.zone, instance.name)).collect();
+                write!(f, "tag `{tag}` is meant for one instance alone, but these carry it too: {}", names.join(", "))
+            }
+            Self::OsLogin(by) => write!(f, "OS Login is switched on by {by}: the VM ignores SSH keys in its metadata"),
+            Self::NoIntermediate(why) => write!(f, "there is no intermediate VM to come from: {why}"),
+            Self::NotQuarantined(tag) => write!(f, "the instance does not carry the tag `{tag}`, and the guide's rule would admit nobody to it"),
             Self::NotKept(missing) => write!(f, "deleting the VM would destroy what is not kept yet: {}", missing.join("; ")),
+            Self::ExecNeedsPod => f.write_str("--exec runs in the containers of a pod, and a node has no suspect"),
             Self::Isolated(node) => write!(f, "node `{node}` is isolated: pods scheduled there would have no network"),
             Self::NodeReplaced(node) => write!(f, "node `{node}` is not the one that the request was about: it was deleted and made again"),
             Self::Unsound(findings) => write!(f, "the plan is unsound and was not proposed: {}", findings.join("; ")),
@@ -113,9 +136,16 @@ impl Refusal {
             Self::DifferentRule { .. } => "delete or correct that rule, or use another `incident:`, which has rule names of its own",
             Self::TagInUse { .. } => "take the tag off those instances, or use another `incident:`, which has a tag of its own",
             Self::SeveralNetworks(_) => "use form = \"strict\" in config/stanch.toml",
+            Self::OpensOthers { .. } => "take the tag off those instances; `revoke-ssh` does it for an earlier intermediate",
+            Self::OsLogin(_) => {
+                "grant the responder roles/compute.osAdminLogin and add the key with `gcloud compute os-login ssh-keys add`, or set the metadata entry enable-oslogin=FALSE of this instance and ask again"
+            }
+            Self::NoIntermediate(_) => "name a running VM of the same network and project with `via:`",
+            Self::NotQuarantined(_) => "`quarantine` or `firewall` the node first, or use form = \"strict\" in config/stanch.toml",
             Self::NotKept(_) => {
                 "start the snapshots with `snapshot` and ask again when they are READY; --stop-now with a reason plans a waiver instead"
             }
+            Self::ExecNeedsPod => "name the pod, as in `inspect pod NAMESPACE/NAME --exec`",
             Self::Isolated(_) => "undo the quarantine first",
             Self::NodeReplaced(_) => {
                 "what Stanch did to it is gone with it; firewall rules named quarantine-… may remain: delete them by hand"

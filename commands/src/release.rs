@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::action::{Action, ComputeAction, KubernetesAction};
-use crate::definition::{Argument, Context, Definition, Does, Phase};
+use crate::definition::{Argument, Arguments, Context, Definition, Does, Phase};
 use crate::facts::{ComputeFacts, Facts, PodFacts};
 use crate::label::{GUIDE_KEY, OWN_KEY};
 use crate::plan::{Consequences, Draft, Edge, StepId, Steps};
@@ -52,7 +52,18 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
         return Err(nothing());
     }
     describe(facts, context, earlier, &mut consequences);
-    Ok(Draft { releases: true, ..guard::draft(DEFINITION.name, facts, context, consequences, steps) })
+    let command = command_line(context);
+    Ok(Draft { releases: true, command, ..guard::draft(DEFINITION.name, facts, context, consequences, steps) })
+}
+
+/// The command takes a request and not a target.
+fn command_line(context: &Context) -> String {
+    let Arguments { request, false_alarm, reason, .. } = &context.arguments;
+    let mut line = DEFINITION.name.to_owned();
+    line.extend(request.iter().map(|request| format!(" {request}")));
+    line.push_str(if *false_alarm { " --false-alarm" } else { "" });
+    line.extend(reason.iter().map(|reason| format!(" reason:\"{reason}\"")));
+    line
 }
 
 struct Release<'p> {
@@ -73,7 +84,7 @@ impl Release<'_> {
         let suspect = self.facts.kubernetes.suspect.as_ref()?;
         let marks = |action: &Action| match action {
             Action::Kubernetes(KubernetesAction::LabelPod { pod, .. } | KubernetesAction::KeepWhileUnreachable(pod)) => *pod == suspect.pod,
-            _ => false,
+            Action::Kubernetes(_) | Action::Compute(_) => false,
         };
         self.touched(marks).then_some(suspect)
     }
@@ -119,7 +130,7 @@ impl Release<'_> {
         let before = self.earlier.instance_prior.as_ref().map(|prior| &prior.tags);
         let tag = self.earlier.touched.iter().find_map(|action| match action {
             Action::Compute(ComputeAction::TagInstance { tag, .. }) => Some(tag.clone()),
-            _ => None,
+            Action::Kubernetes(_) | Action::Compute(_) => None,
         })?;
         if before.is_some_and(|tags| tags.contains(tag.as_str())) {
             self.consequences.decisions.push(format!("tag {tag} stays: the instance had it before"));
@@ -154,7 +165,7 @@ impl Release<'_> {
     fn rules(&mut self, compute: &ComputeFacts, needs: &[Edge]) {
         let touched = self.earlier.touched.iter().filter_map(|action| match action {
             Action::Compute(ComputeAction::TagInstance { rules, .. }) => Some(rules),
-            _ => None,
+            Action::Kubernetes(_) | Action::Compute(_) => None,
         });
         let rules: BTreeSet<_> = touched.flatten().filter(|rule| self.earlier.rules_made.contains(rule)).cloned().collect();
         for rule in rules {
@@ -189,7 +200,7 @@ impl Release<'_> {
                 {
                     ComputeAction::ReleaseBootDisk { instance: instance.clone(), device: device.clone() }
                 }
-                _ => continue,
+                Action::Kubernetes(_) | Action::Compute(_) => continue,
             };
             last = Some(self.steps.add(undo, [Edge::Requires(saved)].into_iter().chain(last.map(Edge::After))));
         }
@@ -231,7 +242,7 @@ impl Release<'_> {
             .iter()
             .filter_map(|action| match action {
                 Action::Kubernetes(KubernetesAction::DenyPodTraffic(pod)) => Some(pod.clone()),
-                _ => None,
+                Action::Kubernetes(_) | Action::Compute(_) => None,
             })
             .collect();
         for pod in denied {

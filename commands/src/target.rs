@@ -341,6 +341,12 @@ pub struct NetworkRef {
     pub name: ComputeName,
 }
 
+impl fmt::Display for NetworkRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.project, self.name)
+    }
+}
+
 /// What a responder typed as the target of a command; the survey resolves it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,4 +1,5 @@
-//! Evidence as files: `FOLDER/REQUEST/PATH`, and beside them a `manifest.json` that lists each with its hash.
+//! Evidence as files: `FOLDER/REQUEST/PATH`, and beside them a `manifest.json` that lists each with its hash, and a `custody.json` that tells
+//! who had what kept, when and why.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stanch_commands::target::RequestId;
 
 use crate::core::step::Artefact;
-use crate::ports::{EvidenceLost, EvidenceStore, Exhibit};
+use crate::ports::{Custody, EvidenceLost, EvidenceStore, Exhibit, Kept};
 
 /// Longest path of an artefact: namespace, pod and container names are 253, 253 and 63 characters, and file systems take 255 per segment.
 const PATH_LIMIT: usize = 1_024;
@@ -19,6 +22,19 @@ const PATH_LIMIT: usize = 1_024;
 const VERSIONS_LIMIT: u32 = 100;
 
 const MANIFEST: &str = "manifest.json";
+const CUSTODY: &str = "custody.json";
+
+/// One line of the chain of custody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustodyRecord {
+    /// Who, when and why.
+    #[serde(flatten)]
+    pub custody: Custody,
+    /// What was kept.
+    pub exhibits: Vec<Exhibit>,
+    /// SHA-256 of the manifest after that.
+    pub manifest_sha256: String,
+}
 
 /// A folder that keeps evidence. One process writes it.
 ///
@@ -41,8 +57,8 @@ pub enum EvidenceError {
     /// Too many contents under one path.
     #[error("there are {VERSIONS_LIMIT} different contents of `{0}` already")]
     Versions(String),
-    /// The manifest is damaged. It is not written anew, because it may be what tells that a file was changed.
-    #[error("the manifest `{}` is damaged: {why}", path.display())]
+    /// The manifest or the chain of custody is damaged. It is not written anew, because it may be what tells that a file was changed.
+    #[error("the list `{}` is damaged: {why}", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -76,52 +92,74 @@ impl EvidenceFolder {
     /// # Errors
     /// [`EvidenceError`].
     pub fn manifest(&self, request: &RequestId) -> Result<Vec<Exhibit>, EvidenceError> {
-        let path = self.folder.join(request.as_str()).join(MANIFEST);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| EvidenceError::Manifest { path, why: error.to_string() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(failed("read", &path)(error)),
-        }
+        list(&self.folder.join(request.as_str()).join(MANIFEST))
     }
 
-    fn keep_all(&self, request: &RequestId, artefacts: &[Artefact]) -> Result<Vec<Exhibit>, EvidenceError> {
+    /// The chain of custody of a request, oldest first; empty if there is none.
+    ///
+    /// # Errors
+    /// [`EvidenceError`].
+    pub fn custody(&self, request: &RequestId) -> Result<Vec<CustodyRecord>, EvidenceError> {
+        list(&self.folder.join(request.as_str()).join(CUSTODY))
+    }
+
+    fn keep_all(&self, custody: &Custody, artefacts: &[Artefact]) -> Result<Kept, EvidenceError> {
         artefacts.iter().try_for_each(|artefact| check_path(&artefact.path))?;
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = self.folder.join(request.as_str());
+        let folder = self.folder.join(custody.request.as_str());
         create_folders(&folder)?;
-        let mut manifest = self.manifest(request)?;
-        let kept = artefacts.iter().map(|artefact| keep_one(&folder, artefact)).collect::<Result<Vec<_>, _>>()?;
-        for exhibit in &kept {
+        let (mut manifest, mut chain) = (self.manifest(&custody.request)?, self.custody(&custody.request)?);
+        let exhibits = artefacts.iter().map(|artefact| keep_one(&folder, artefact)).collect::<Result<Vec<_>, _>>()?;
+        for exhibit in &exhibits {
             // The file of a listed exhibit that has another hash was changed from outside: the list keeps both lines.
             if !manifest.contains(exhibit) {
                 manifest.push(exhibit.clone());
             }
         }
         manifest.sort_by(|a, b| (&a.path, &a.sha256).cmp(&(&b.path, &b.sha256)));
-        let path = folder.join(MANIFEST);
-        let bytes =
-            serde_json::to_vec_pretty(&manifest).map_err(|error| EvidenceError::Manifest { path: path.clone(), why: error.to_string() })?;
-        replace(&path, &bytes)?;
+        let manifest_sha256 = write_list(&folder.join(MANIFEST), &manifest)?;
+        let kept = Kept { exhibits, manifest_sha256 };
+        let (exhibits, manifest_sha256) = (kept.exhibits.clone(), kept.manifest_sha256.clone());
+        chain.push(CustodyRecord { custody: custody.clone(), exhibits, manifest_sha256 });
+        write_list(&folder.join(CUSTODY), &chain)?;
         Ok(kept)
     }
 }
 
 #[async_trait]
 impl EvidenceStore for EvidenceFolder {
-    async fn keep(&self, request: &RequestId, artefacts: Vec<Artefact>) -> Result<Vec<Exhibit>, EvidenceLost> {
-        let (store, request) = (self.clone(), request.clone());
-        match tokio::task::spawn_blocking(move || store.keep_all(&request, &artefacts)).await {
+    async fn keep(&self, custody: &Custody, artefacts: Vec<Artefact>) -> Result<Kept, EvidenceLost> {
+        let (store, custody) = (self.clone(), custody.clone());
+        match tokio::task::spawn_blocking(move || store.keep_all(&custody, &artefacts)).await {
             Ok(kept) => kept.map_err(|error| EvidenceLost(error.to_string())),
             Err(error) => Err(EvidenceLost(format!("keeping evidence was cut short: {error}"))),
         }
     }
 }
 
-/// Refuses whatever could leave the request's folder, hide in it, or take the manifest's place.
+fn list<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, EvidenceError> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|error| EvidenceError::Manifest { path: path.to_owned(), why: error.to_string() })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed("read", path)(error)),
+    }
+}
+
+/// Writes a list and returns the hash of what it wrote.
+fn write_list<T: Serialize>(path: &Path, list: &[T]) -> Result<String, EvidenceError> {
+    let wrong = |error: serde_json::Error| EvidenceError::Manifest { path: path.to_owned(), why: error.to_string() };
+    let bytes = serde_json::to_vec_pretty(list).map_err(wrong)?;
+    replace(path, &bytes)?;
+    Ok(hex(&bytes))
+}
+
+/// Refuses whatever could leave the request's folder, hide in it, or take the place of one of its lists.
 fn check_path(path: &str) -> Result<(), EvidenceError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let segment = |segment: &str| !segment.is_empty() && segment.len() <= 240 && !segment.starts_with('.') && segment.chars().all(plain);
-    match path.len() <= PATH_LIMIT && path != MANIFEST && path.split('/').all(segment) {
+    match path.len() <= PATH_LIMIT && path != MANIFEST && path != CUSTODY && path.split('/').all(segment) {
         true => Ok(()),
         false => Err(EvidenceError::Path(path.chars().take(80).collect())),
     }

@@ -2,8 +2,10 @@
 
 pub mod audit;
 pub mod compute;
+pub mod data;
 pub mod deliveries;
 pub mod evidence;
+pub mod http;
 pub mod kubernetes;
 pub mod slack;
 pub mod system;

@@ -60,7 +60,7 @@ impl Stanch {
     /// What is to be surveyed, if anything.
     fn target(&self, inbound: &Inbound, parsed: &Parsed) -> Result<Option<Place>, Answer> {
         let mutates = match parsed.definition.does {
-            Does::Help | Does::Status | Does::List | Does::Cancel | Does::Halt => return Ok(None),
+            Does::Help | Does::Status | Does::List | Does::Doctor | Does::Cancel | Does::Halt => return Ok(None),
             Does::Locate => false,
             Does::Mitigate(_) => !parsed.arguments.dry_run,
         };
@@ -123,6 +123,7 @@ impl Stanch {
         let say = match (parsed.definition.does, request, facts) {
             (Does::Help, _, _) => help(&parsed),
             (Does::List, _, _) => self.list(),
+            (Does::Doctor, _, _) => return self.examine(inbound),
             (Does::Status, request, _) => self.status(&inbound, request),
             (Does::Cancel, Some(id), _) => self.cancel(&id, person).await,
             (Does::Halt, Some(id), _) => self.halt(&id, &person, &subject, parsed.arguments.reason.clone()).await,
@@ -135,15 +136,15 @@ impl Stanch {
     }
 
     async fn propose(&mut self, inbound: &Inbound, parsed: &Parsed, person: PersonId, facts: &Facts, planner: Planner) -> Say {
-        let phase = parsed.definition.phase;
-        let Some(approvals_needed) = self.parts.policy.approvals_needed(phase) else {
-            return Say::Rejected(Rejection::NoApprovalsConfigured);
-        };
         let id = self.parts.ids.request_id();
         let context = self.context(&id, parsed, &person, facts);
         let plan = match planner(facts, &context).and_then(check::checked) {
             Ok(plan) => plan,
             Err(refusal) => return Say::Refused(refusal),
+        };
+        let phase = plan.phase(parsed.definition.phase);
+        let Some(approvals_needed) = self.parts.policy.approvals_needed(phase) else {
+            return Say::Rejected(Rejection::NoApprovalsConfigured);
         };
         if parsed.arguments.dry_run {
             return Say::DryRun { plan: Box::new(plan), phase, approvals_needed };
@@ -189,6 +190,16 @@ impl Stanch {
             isolated_nodes: self.memory.isolated_nodes().into_keys().collect(),
             now: self.now(),
         }
+    }
+
+    /// Looks at everything beside the app, which may take a while.
+    fn examine(&mut self, inbound: Inbound) {
+        self.outbox.private(&inbound.channel, &inbound.from, Say::Examining);
+        let (doctor, reports) = (self.parts.doctor.clone(), self.reports.clone());
+        self.tasks.spawn(async move {
+            let diagnoses = doctor.examine().await;
+            let _ = reports.send(Report::Examined { inbound, diagnoses });
+        });
     }
 
     fn list(&self) -> Say {
@@ -261,7 +272,7 @@ impl Look {
     /// Who asks, whether they may, and what is there. The policy is asked before anything is read: a refused command reads nothing.
     async fn up(&self, inbound: &Inbound, parsed: &Parsed, place: Option<Place>) -> Result<(Subject, Option<Facts>), Answer> {
         let subject = self.chat.subject(&inbound.from).await.ok_or_else(|| Box::new(unmapped(inbound)))?;
-        let command = parsed.definition.name;
+        let command = parsed.privilege();
         let Some(Place { cluster, targets, namespace }) = place else {
             self.permit(&subject, &Ask { command, cluster: None, namespace: None })?;
             return Ok((subject, None));

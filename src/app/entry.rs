@@ -78,6 +78,9 @@ pub enum Entry {
         step: StepId,
         /// The files.
         exhibits: Vec<Exhibit>,
+        /// SHA-256 of the manifest that lists them.
+        #[serde(default)]
+        manifest_sha256: String,
     },
 }
 

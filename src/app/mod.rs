@@ -5,6 +5,7 @@
 
 mod cluster;
 mod commanding;
+mod doctor;
 mod entry;
 mod outbox;
 mod running;
@@ -35,6 +36,7 @@ use crate::core::say::Say;
 use crate::ports::{AuditLog, Chat, ChatEvent, Clock, Deliveries, EvidenceStore, IdSource, Inbound, Input, LogFailed};
 
 pub use cluster::{Cluster, Compute, Kubernetes};
+pub use doctor::Doctor;
 pub use entry::{Entry, Landmark, Memory, Unreadable};
 use outbox::Outbox;
 use work::Report;
@@ -61,6 +63,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Fresh names.
     pub ids: Arc<dyn IdSource>,
+    /// Looks at everything that Stanch depends on.
+    pub doctor: Doctor,
 }
 
 /// What the configuration says.
@@ -131,6 +135,10 @@ struct Stanch {
     not_before: BTreeMap<Effect, (Instant, u32)>,
     /// Steps that were started by this process and not yet carried out: all others are observed first.
     fresh: BTreeSet<(RequestId, StepId)>,
+    /// Readings of votes that were begun.
+    readings: u64,
+    /// The newest reading of each request that was counted.
+    counted: BTreeMap<RequestId, u64>,
     /// Requests whose approvers were reminded.
     reminded: BTreeSet<RequestId>,
     /// Requests whose thread knows that they wait for another one.
@@ -162,6 +170,8 @@ impl Stanch {
             doing: BTreeSet::new(),
             not_before: BTreeMap::new(),
             fresh: BTreeSet::new(),
+            readings: 0,
+            counted: BTreeMap::new(),
             reminded: BTreeSet::new(),
             told_of_lock: BTreeSet::new(),
             commands: limiter(COMMANDS),
@@ -221,6 +231,7 @@ impl Stanch {
         match report {
             Report::Looked(looked) => self.answer(*looked).await,
             Report::TurnedAway { inbound, answer } => self.turn_away(&inbound, *answer).await,
+            Report::Examined { inbound, diagnoses } => self.answer_privately(&inbound, Say::Examined(diagnoses)).await,
             Report::Pressed { inbound, control, subject } => self.press(inbound, control, subject).await,
             Report::Voted(voted) => self.count(voted).await,
             Report::Rechecked { id, approvers, requester, changed } => self.recheck(id, &approvers, requester.as_ref(), changed).await,
@@ -228,7 +239,12 @@ impl Stanch {
             Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,
             Report::Posted { id, what, message } => {
                 let at = self.now();
+                let plan = (what == Landmark::Plan).then(|| (id.clone(), message.clone()));
                 self.commit(vec![Entry::Posted { at, request: id, what, message }]).await;
+                // Somebody may have reacted before it was known whose plan the message is.
+                if let Some((id, message)) = plan {
+                    self.read_votes(id, message, None);
+                }
             }
         }
         self.pursue().await;

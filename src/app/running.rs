@@ -1,6 +1,7 @@
 //! Effects: what the engine says is to be done next, done beside the app.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -14,7 +15,7 @@ use crate::core::engine::{Effect, Event, Rejection, effects, licence};
 use crate::core::request::Stage;
 use crate::core::say::Say;
 use crate::core::step::{Call, Failure, FailureKind, Licence, Observation, Outcome, Performed};
-use crate::ports::{EvidenceStore, Exhibit};
+use crate::ports::{Clock, Custody, EvidenceStore, Kept};
 use stanch_commands::action::Action;
 
 /// Pause before a request that waits for another one, or whose requester may not ask any more, is looked at again.
@@ -73,7 +74,7 @@ impl Stanch {
         self.tasks.spawn(async move {
             let report = match fresh {
                 true => {
-                    let (performed, kept) = work.perform(&id).await;
+                    let (performed, kept) = work.perform().await;
                     Report::Performed { id, step, performed, kept }
                 }
                 false => Report::Observed { observation: work.observe().await, id, step },
@@ -88,15 +89,26 @@ impl Stanch {
         let body = plan.step(step)?;
         let cluster = self.parts.clusters.get(&plan.cluster)?.clone();
         let limit = Duration::from_secs(u64::from(body.deadline_s) + GRACE_S);
-        Some(Work { cluster, action: body.action.clone(), licence, limit, evidence: self.parts.evidence.clone() })
+        let made = &self.memory.state.requests.get(id)?.made;
+        let custody = Custody {
+            at: self.now(),
+            request: id.clone(),
+            incident: made.incident.clone(),
+            requester: made.requester.clone(),
+            step: body.action.summary(),
+            digest: plan.digest(),
+        };
+        let keeper = Keeper { evidence: self.parts.evidence.clone(), clock: self.parts.clock.clone(), custody };
+        Some(Work { cluster, action: body.action.clone(), licence, limit, keeper })
     }
 
     /// A step was carried out, or not.
-    pub(super) async fn performed(&mut self, id: RequestId, step: StepId, performed: Performed, kept: Vec<Exhibit>) {
+    pub(super) async fn performed(&mut self, id: RequestId, step: StepId, performed: Performed, kept: Kept) {
         self.fresh.remove(&(id.clone(), step));
-        if !kept.is_empty() {
-            let at = self.now();
-            self.commit(vec![Entry::Kept { at, request: id.clone(), step, exhibits: kept }]).await;
+        if !kept.exhibits.is_empty() {
+            self.tell_kept(&id, &kept);
+            let (at, Kept { exhibits, manifest_sha256 }) = (self.now(), kept);
+            self.commit(vec![Entry::Kept { at, request: id.clone(), step, exhibits, manifest_sha256 }]).await;
         }
         let unknown = matches!(performed.outcome, Outcome::Unknown(_));
         self.finish(&id, step, performed).await;
@@ -147,6 +159,17 @@ impl Stanch {
         }
     }
 
+    fn tell_kept(&mut self, id: &RequestId, kept: &Kept) {
+        let Some(request) = self.memory.state.requests.get(id) else { return };
+        let bytes = kept.exhibits.iter().map(|exhibit| exhibit.bytes).sum();
+        let files = kept.exhibits.iter().map(|exhibit| {
+            let sha256: String = exhibit.sha256.chars().take(12).collect();
+            format!("{sha256} {} ({} bytes)", exhibit.path, exhibit.bytes)
+        });
+        let say = Say::EvidenceKept { files: files.collect(), bytes, manifest_sha256: kept.manifest_sha256.clone() };
+        self.outbox.thread(&request.made.channel, id, say);
+    }
+
     fn look_later(&mut self, id: &RequestId, step: StepId) {
         let slot = self.not_before.entry(Effect::Perform(id.clone(), step)).or_insert((Instant::now(), 0));
         let pause = FIRST_LOOK.saturating_mul(1 << slot.1.min(8)).min(LONGEST_LOOK);
@@ -183,12 +206,19 @@ struct Work {
     action: Action,
     licence: Licence,
     limit: Duration,
-    evidence: std::sync::Arc<dyn EvidenceStore>,
+    keeper: Keeper,
+}
+
+/// Where its evidence goes, and for whom.
+struct Keeper {
+    evidence: Arc<dyn EvidenceStore>,
+    clock: Arc<dyn Clock>,
+    custody: Custody,
 }
 
 impl Work {
     /// Carries the step out and keeps what it collected.
-    async fn perform(self, id: &RequestId) -> (Performed, Vec<Exhibit>) {
+    async fn perform(self) -> (Performed, Kept) {
         let carried_out = AssertUnwindSafe(self.cluster.perform(&self.action, &self.licence)).catch_unwind();
         let mut performed = match tokio::time::timeout(self.limit, carried_out).await {
             Ok(Ok(performed)) => performed,
@@ -197,15 +227,16 @@ impl Work {
         };
         let artefacts = std::mem::take(&mut performed.artefacts);
         if artefacts.is_empty() {
-            return (performed, vec![]);
+            return (performed, Kept::default());
         }
-        match self.evidence.keep(id, artefacts).await {
+        let Keeper { evidence, clock, custody } = self.keeper;
+        match evidence.keep(&Custody { at: clock.now(), ..custody }, artefacts).await {
             Ok(kept) => (performed, kept),
             Err(error) => {
                 let message = format!("the evidence could not be kept: {error}");
                 let hint = Some("check the disk of the data folder; containment does not wait for it".into());
                 performed.outcome = Outcome::Failed(Failure { kind: FailureKind::Unavailable, message, hint });
-                (performed, vec![])
+                (performed, Kept::default())
             }
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use stanch_commands::action::{Action, KubernetesAction};
+use stanch_commands::inspect;
 use stanch_commands::plan::{Plan, PlanDigest};
 use stanch_commands::target::RequestId;
 
@@ -14,11 +16,17 @@ use crate::core::identity::{Account, Ballot, Means, MessageRef, PersonId};
 use crate::core::policy::{Ask, Decision, Reason, Subject};
 use crate::core::request::Stage;
 use crate::core::say::{Control, Say};
-use crate::ports::{Chat, Inbound};
+use crate::ports::{Chat, ChatError, Inbound, Votes};
 
 /// Look-ups of an account before it counts as nobody's, and the pause between them: a moment of bad network, not an outage.
 const LOOK_UPS: u32 = 3;
 const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
+/// Readings of a message's reactions before they wait for the next hint, and the first pause between them, which doubles: about half a
+/// minute in all, which a restart of the platform's edge takes.
+const READS: u32 = 6;
+const READ_PAUSE: Duration = Duration::from_secs(1);
+/// Longest wait that the platform can ask for.
+const READ_PAUSE_LIMIT: Duration = Duration::from_secs(30);
 
 impl Stanch {
     /// A button was pressed: who was that?
@@ -91,10 +99,12 @@ impl Stanch {
         }
     }
 
-    fn read_votes(&mut self, id: RequestId, message: MessageRef, hinted: Option<Account>) {
+    pub(super) fn read_votes(&mut self, id: RequestId, message: MessageRef, hinted: Option<Account>) {
         let (chat, reports, policy) = (self.parts.chat.clone(), self.reports.clone(), self.parts.policy.clone());
+        self.readings = self.readings.saturating_add(1);
+        let reading = self.readings;
         self.tasks.spawn(async move {
-            let votes = match chat.votes(&message).await {
+            let votes = match read_patiently(&*chat, &message).await {
                 Ok(votes) => votes,
                 // The reaction stays where it is, and is read again at the next hint or reconnect.
                 Err(error) => return tracing::warn!(request = %id, %error, "the votes could not be read back"),
@@ -106,7 +116,7 @@ impl Stanch {
                     subjects.insert(account.clone(), chat.subject(account).await);
                 }
             }
-            let _ = reports.send(Report::Voted(Voted { id, hinted, votes, subjects }));
+            let _ = reports.send(Report::Voted(Voted { id, reading, hinted, votes, subjects }));
         });
     }
 
@@ -114,6 +124,11 @@ impl Stanch {
     pub(super) async fn count(&mut self, voted: Voted) {
         let Some(request) = self.memory.state.requests.get(&voted.id) else { return };
         let digest = request.digest.clone();
+        let newest = self.counted.entry(voted.id.clone()).or_default();
+        if voted.reading < *newest {
+            return;
+        }
+        *newest = voted.reading;
         for account in &voted.votes.halt {
             if let Some((person, subject)) = self.voter(&voted, account).await {
                 let say = self.halt(&voted.id, &person, &subject, None).await;
@@ -238,6 +253,22 @@ impl Stanch {
     }
 }
 
+/// The votes on a message; a chat that fails is asked again, since nobody reacts twice.
+async fn read_patiently(chat: &dyn Chat, message: &MessageRef) -> Result<Votes, ChatError> {
+    let mut pause = READ_PAUSE;
+    for _ in 1..READS {
+        match chat.votes(message).await {
+            Err(ChatError::Unavailable(_)) => tokio::time::sleep(pause).await,
+            Err(ChatError::RateLimited { retry_after_ms }) => {
+                tokio::time::sleep(Duration::from_millis(retry_after_ms).min(READ_PAUSE_LIMIT)).await;
+            }
+            answer => return answer,
+        }
+        pause = pause.saturating_mul(2);
+    }
+    chat.votes(message).await
+}
+
 /// Looks an account up again if that fails: a failed look-up means no role, and that would take a vote away.
 async fn patiently(chat: &dyn Chat, account: &Account) -> Option<Subject> {
     for _ in 1..LOOK_UPS {
@@ -251,7 +282,11 @@ async fn patiently(chat: &dyn Chat, account: &Account) -> Option<Subject> {
 
 /// What a plan asks for.
 fn ask(plan: &Plan) -> Ask<'_> {
-    let command = plan.command.split(' ').next().unwrap_or_default();
+    let probes = |action: &Action| matches!(action, Action::Kubernetes(KubernetesAction::RunProbes { .. }));
+    let command = match plan.steps().any(|(_, step)| probes(&step.action)) {
+        true => inspect::WITH_EXEC,
+        false => plan.command.split(' ').next().unwrap_or_default(),
+    };
     let namespace = plan.suspects.first().map(|suspect| suspect.namespace.as_str());
     Ask { command, cluster: Some(plan.cluster.as_str()), namespace }
 }

@@ -8,11 +8,12 @@ use stanch_commands::plan::StepId;
 use stanch_commands::target::RequestId;
 
 use super::entry::Landmark;
+use crate::core::diagnosis::Diagnosis;
 use crate::core::identity::{Account, MessageRef, PersonId};
 use crate::core::policy::Subject;
 use crate::core::say::{Control, Say};
 use crate::core::step::{Observation, Performed};
-use crate::ports::{Exhibit, Inbound, Votes};
+use crate::ports::{Inbound, Kept, Votes};
 
 /// A task has ended.
 pub(super) enum Report {
@@ -24,6 +25,13 @@ pub(super) enum Report {
         inbound: Inbound,
         /// Why.
         answer: Answer,
+    },
+    /// Everything that Stanch depends on was looked at.
+    Examined {
+        /// The command.
+        inbound: Inbound,
+        /// What was found.
+        diagnoses: Vec<Diagnosis>,
     },
     /// A button's account was looked up.
     Pressed {
@@ -65,7 +73,7 @@ pub(super) enum Report {
         /// How it ended; its artefacts are kept already.
         performed: Performed,
         /// The kept artefacts.
-        kept: Vec<Exhibit>,
+        kept: Kept,
     },
     /// A landmark stands in its channel.
     Posted {
@@ -96,6 +104,8 @@ pub(super) struct Looked {
 pub(super) struct Voted {
     /// The request.
     pub id: RequestId,
+    /// Which reading this is: readings overtake each other, and an older one must not undo a newer one.
+    pub reading: u64,
     /// Whose reaction made us look, if it was one.
     pub hinted: Option<Account>,
     /// What stands there.

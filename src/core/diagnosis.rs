@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::say::{Block, Message};
+
 /// One check of one part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
@@ -90,11 +92,40 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The gist of an examination: the worst first.
+/// How many checks stand how.
 #[must_use]
 pub fn gist(diagnoses: &[Diagnosis]) -> String {
     let count = |verdict| diagnoses.iter().filter(|diagnosis| diagnosis.check.verdict == verdict).count();
     format!("{} failed, {} doubtful, {} ok", count(Verdict::Fail), count(Verdict::Warn), count(Verdict::Ok))
+}
+
+/// A line for each check, in columns, with its hint below it.
+#[must_use]
+pub fn table(diagnoses: &[Diagnosis]) -> String {
+    let widest = |text: fn(&Diagnosis) -> &str| diagnoses.iter().map(|diagnosis| text(diagnosis).chars().count()).max().unwrap_or_default();
+    let (part, name) = (widest(|diagnosis| &diagnosis.part), widest(|diagnosis| diagnosis.check.name));
+    let lines = diagnoses.iter().map(|Diagnosis { part: of, check }| {
+        let hint = if check.hint.is_empty() { String::new() } else { format!("\n{:6}hint: {}", "", check.hint) };
+        format!("{:<5} {of:<part$}  {:<name$}  {}{hint}\n", check.verdict, check.name, check.found)
+    });
+    lines.collect::<String>() + &gist(diagnoses)
+}
+
+/// What is wrong first, with its hint.
+pub(super) fn message(diagnoses: &[Diagnosis]) -> Message {
+    let list = |title, verdict| {
+        let of = diagnoses.iter().filter(|diagnosis| diagnosis.check.verdict == verdict);
+        let items: Vec<String> = of
+            .map(|Diagnosis { part, check }| {
+                let hint = if check.hint.is_empty() { String::new() } else { format!(". Hint: {}", check.hint) };
+                format!("{part}, {}: {}{hint}", check.name, check.found)
+            })
+            .collect();
+        (!items.is_empty()).then_some(Block::List { title, items })
+    };
+    let lists = [list("Failed", Verdict::Fail), list("Doubtful", Verdict::Warn), list("Ok", Verdict::Ok)];
+    let heading = Block::Heading(format!("Examination: {}", gist(diagnoses)));
+    Message { blocks: std::iter::once(heading).chain(lists.into_iter().flatten()).collect(), ..Message::default() }
 }
 
 #[cfg(test)]

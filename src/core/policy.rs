@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use stanch_commands::definition::Phase;
+use stanch_commands::inspect;
 
 use super::identity::{Account, PersonId, Platform};
 
@@ -59,7 +60,7 @@ pub struct Permit {
     pub id: String,
     /// Roles.
     pub roles: BTreeSet<RoleName>,
-    /// Commands; `*` for all.
+    /// Commands; `*` for all, except `inspect --exec`, which has to be named.
     pub commands: BTreeSet<String>,
     /// Clusters; `*` for all.
     pub clusters: BTreeSet<String>,
@@ -293,11 +294,16 @@ impl Permit {
         let holds = |set: &BTreeSet<String>, value: Option<&str>| set.contains("*") || value.is_some_and(|value| set.contains(value));
         // A command that concerns no cluster (help, list) concerns no namespace either.
         let placed = ask.cluster.is_none() || (holds(&self.clusters, ask.cluster) && holds(&self.namespaces, ask.namespace));
-        holds(&self.commands, Some(ask.command)) && placed
+        // What can warn an attacker is permitted by its name alone.
+        let commands = match ask.command {
+            inspect::WITH_EXEC => self.commands.contains(inspect::WITH_EXEC),
+            command => holds(&self.commands, Some(command)),
+        };
+        commands && placed
     }
 
     fn problems(&self) -> Vec<String> {
-        let known = |command: &&String| *command == "*" || stanch_commands::find(command).is_some();
+        let known = |command: &&String| *command == "*" || *command == inspect::WITH_EXEC || stanch_commands::find(command).is_some();
         let unknown = self.commands.iter().filter(|command| !known(command));
         let mut problems: Vec<String> =
             unknown.map(|command| format!("permit `{}` names command `{command}`, which does not exist", self.id)).collect();

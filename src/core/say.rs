@@ -13,6 +13,7 @@ use stanch_commands::plan::{Plan, PlanDigest, StepId};
 use stanch_commands::refusal::Refusal;
 use stanch_commands::target::{NodeName, RequestId};
 
+use super::diagnosis::{self, Diagnosis};
 use super::engine::Rejection;
 use super::identity::{Account, PersonId};
 use super::policy::{Decision, Reason};
@@ -46,6 +47,15 @@ pub enum Say {
         title: String,
         /// Lines.
         lines: Vec<String>,
+    },
+    /// Evidence is in the store.
+    EvidenceKept {
+        /// Each file with its hash and length.
+        files: Vec<String>,
+        /// Their lengths together.
+        bytes: u64,
+        /// Hash of the manifest that lists them.
+        manifest_sha256: String,
     },
     /// Half of the time to approve is over.
     Reminder {
@@ -125,6 +135,10 @@ pub enum Say {
         /// What to do about it.
         hint: String,
     },
+    /// Everything that Stanch depends on is being looked at.
+    Examining,
+    /// What that found.
+    Examined(Vec<Diagnosis>),
     /// What `locate` found.
     Located(Vec<Finding>),
     /// One request.
@@ -283,6 +297,7 @@ impl Say {
             Self::Progress { id, request } => progress(id, request),
             Self::Status { id, request } => Message { controls: vec![], ..progress(id, request) },
             Self::StepDetails { title, lines } => Message::of([Block::Text(title.clone()), bullets("Details", lines)]),
+            Self::EvidenceKept { files, bytes, manifest_sha256 } => evidence_kept(files, *bytes, manifest_sha256),
             Self::Reminder { missing, expires_at, mentions } => Message {
                 mentions: mentions.clone(),
                 ..Message::of([Block::Text(format!(
@@ -315,6 +330,8 @@ impl Say {
             Self::Denied(decision) => denied(decision),
             Self::Rejected(rejection) => rejected(rejection),
             Self::Trouble { what, hint } => trouble(what, hint),
+            Self::Examining => text("Asking every cluster, every project and the chat; this takes some seconds.".into()),
+            Self::Examined(diagnoses) => diagnosis::message(diagnoses),
             Self::Located(findings) => Message::of([Block::Table(findings.clone())]),
             Self::List { open, isolated } => list(open, isolated),
             Self::Counted { have, needed } => text(format!("Counted: {have} of {needed}.")),
@@ -325,6 +342,21 @@ impl Say {
             Self::Stopped(what) => text((*what).into()),
         }
     }
+}
+
+/// Most files of one message: a node with a few suspects has fewer, and the manifest has them all.
+const MAX_FILES: usize = 40;
+
+fn evidence_kept(files: &[String], bytes: u64, manifest_sha256: &str) -> Message {
+    let mut items: Vec<String> = files.iter().take(MAX_FILES).cloned().collect();
+    if files.len() > MAX_FILES {
+        items.push(format!("and {} more, in the manifest", files.len() - MAX_FILES));
+    }
+    Message::of([
+        Block::Text(format!("Evidence is kept: {} files, {bytes} bytes. SHA-256 of the manifest:", files.len())),
+        Block::Code(manifest_sha256.to_owned()),
+        Block::List { title: "Files, with the first digits of their SHA-256", items },
+    ])
 }
 
 impl Message {
@@ -449,11 +481,14 @@ fn standing(request: &Request, step: StepId, action: &str) -> String {
 
 fn ended(id: &RequestId, request: &Request) -> Message {
     let Stage::Ended(ending) = &request.stage else { return progress(id, request) };
-    let (mut in_place, mut missing, mut open) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut in_place, mut missing, mut open, mut read_back) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let fates = request.fates();
     for (step, body) in request.made.plan.steps() {
-        // What verifications found is in the verdict; one that failed is why something else is not in place.
+        // That verifications succeeded is in the verdict; one that failed is why something else is not in place.
         if body.action.class() == ActionClass::Verify && fates.get(&step) != Some(&Fate::Failed) {
+            if let Some(Outcome::Succeeded(receipt)) = request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
+                read_back.extend(receipt.details.iter().cloned());
+            }
             continue;
         }
         let line = format!("{step}. {}", standing(request, step, &body.action.summary()));
@@ -472,9 +507,13 @@ fn ended(id: &RequestId, request: &Request) -> Message {
     }
     let mut blocks = vec![Block::Heading(format!("{id}: {}", stage(request))), Block::Text(verdict(request, ending))];
     let residual = if *ending == Ending::Completed { request.made.plan.consequences.residual_risk.clone() } else { vec![] };
-    for (title, items) in
-        [("In place, read back", in_place), ("Still under way", open), ("Not in place", missing), ("What stays open", residual)]
-    {
+    for (title, items) in [
+        ("In place, read back", in_place),
+        ("Still under way", open),
+        ("Not in place", missing),
+        ("Found at the end", read_back),
+        ("What stays open", residual),
+    ] {
         if !items.is_empty() {
             blocks.push(bullets(title, &items));
         }
@@ -489,6 +528,9 @@ fn ended(id: &RequestId, request: &Request) -> Message {
 fn verdict(request: &Request, ending: &Ending) -> String {
     let node = &request.made.plan.node.name;
     match ending {
+        Ending::Completed if request.made.plan.releases => {
+            format!("Node {node} is released: what can be undone was undone and read back.")
+        }
         Ending::Completed if request.made.plan.isolates => {
             format!("Node {node} is isolated: tag, firewall, addresses and group were read back.")
         }

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
 
 use stanch_commands::action::{Action, ComputeAction};
+use stanch_commands::allow_ssh;
 use stanch_commands::check;
-use stanch_commands::facts::{ComputeFacts, Facts, ReadySnapshot};
+use stanch_commands::facts::{ComputeFacts, Facts, NeighbourFacts, ReadySnapshot};
 use stanch_commands::parse::parse;
 use stanch_commands::plan::{Draft, Edge, Form};
+use stanch_commands::target::InstanceRef;
 
 use crate::plans::{SUSPECT, facts, plan, text};
 
@@ -18,6 +20,14 @@ fn kept() -> Facts {
         disk.recent_snapshot = disk.ready_snapshot.as_ref().map(|ready| (ready.name.clone(), 600));
     }
     facts
+}
+
+/// The same, abandoned and protected.
+pub(crate) fn abandoned_and_kept() -> Facts {
+    let mut abandoned = kept();
+    let instance = compute(&mut abandoned);
+    (instance.group, instance.deletion_protection) = (None, true);
+    abandoned
 }
 
 fn compute(facts: &mut Facts) -> &mut ComputeFacts {
@@ -33,10 +43,7 @@ fn refusal(line: &str, facts: &Facts) -> String {
 fn a_node_is_deleted_through_its_group_or_by_itself() {
     let line = format!("delete-node {SUSPECT}");
     let mut all = text(&plan(&line, Form::Strict, &kept()).unwrap());
-    let mut abandoned = kept();
-    let instance = compute(&mut abandoned);
-    (instance.group, instance.deletion_protection) = (None, true);
-    all.push_str(&text(&plan(&line, Form::Strict, &abandoned).unwrap()));
+    all.push_str(&text(&plan(&line, Form::Strict, &abandoned_and_kept()).unwrap()));
     all.push_str(&text(&plan(&format!("{line} --stop-now reason:\"data is leaving\""), Form::Strict, &facts()).unwrap()));
     insta::assert_snapshot!("delete_node", all);
 }
@@ -64,10 +71,7 @@ fn what_is_not_kept_is_not_deleted() {
 /// Goal: no plan that destroys passes the linter without what it must require, or a waiver.
 #[test]
 fn the_linter_lets_nothing_destroy_early() {
-    let mut protected = kept();
-    compute(&mut protected).group = None;
-    compute(&mut protected).deletion_protection = true;
-    let good = plan(&format!("delete-node {SUSPECT}"), Form::Strict, &protected).unwrap();
+    let good = plan(&format!("delete-node {SUSPECT}"), Form::Strict, &abandoned_and_kept()).unwrap();
     for weaken in [|edge: &Edge| matches!(edge, Edge::After(_)), |edge: &Edge| edge.step().index() < 2] {
         let mut draft: Draft = good.clone().into();
         draft.steps.iter_mut().for_each(|step| step.needs.retain(weaken));
@@ -79,9 +83,144 @@ fn the_linter_lets_nothing_destroy_early() {
             Action::Compute(ComputeAction::DeleteInstance { instance, .. }) => {
                 ComputeAction::DeleteInstance { instance: instance.clone(), group: None, waiver: Some("why".into()) }
             }
-            _ => continue,
+            Action::Kubernetes(_) | Action::Compute(_) => continue,
         };
         step.action = Action::Compute(waived);
     }
     assert!(check::checked(draft).is_ok());
+}
+
+const KEY: &str = "key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\"";
+const LINE: &str = "rosa:ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f stanch-r-k3f9qz";
+
+fn neighbour(facts: &Facts, name: &str, id: u64) -> NeighbourFacts {
+    let instance = facts.compute.as_ref().unwrap().instance.clone();
+    NeighbourFacts {
+        instance: InstanceRef { name: name.parse().unwrap(), id: id.into(), ..instance },
+        status: "RUNNING".into(),
+        tags: [].into(),
+        networks: [("sandbox-project/prod-vpc".to_owned(), "10.128.0.90".to_owned())].into(),
+        external: None,
+        made_by: None,
+    }
+}
+
+/// The sandbox's node with a bastion and a web server beside it.
+pub(crate) fn beside_bastion() -> Facts {
+    let mut facts = facts();
+    let neighbours = [neighbour(&facts, "bastion", 90), NeighbourFacts { status: "TERMINATED".into(), ..neighbour(&facts, "web-1", 91) }];
+    compute(&mut facts).ssh.neighbours = neighbours.to_vec();
+    facts
+}
+
+/// What `allow-ssh` leaves, as facts.
+pub(crate) fn opened(form: Form) -> Facts {
+    let mut facts = beside_bastion();
+    let compute = compute(&mut facts);
+    let way = allow_ssh::way(form, &compute.instance, &compute.interfaces.first().unwrap().network);
+    compute.tags.insert(way.target.to_string());
+    compute.firewall.push(way.rule);
+    compute.ssh.keys = vec!["bo:ssh-rsa AAAA bo".into(), LINE.into()];
+    compute.ssh.neighbours.first_mut().unwrap().tags.insert(way.source.to_string());
+    facts
+}
+
+#[test]
+fn ssh_is_opened_and_closed() {
+    let mut quarantined = beside_bastion();
+    compute(&mut quarantined).tags.insert("quarantine".into());
+    let (allow, revoke) = (format!("allow-ssh {SUSPECT} via:bastion {KEY}"), format!("revoke-ssh {SUSPECT}"));
+    let all = [
+        plan(&allow, Form::Strict, &beside_bastion()),
+        plan(&allow, Form::Guide, &quarantined),
+        plan(&revoke, Form::Strict, &opened(Form::Strict)),
+        plan(&format!("{revoke} via:bastion"), Form::Guide, &opened(Form::Guide)),
+    ];
+    insta::assert_snapshot!("ssh", all.map(|plan| text(&plan.unwrap())).join("\n"));
+    // The command line that is recorded asks for the same again.
+    let again = plan(&allow, Form::Strict, &beside_bastion()).unwrap();
+    assert_eq!(parse(&again.command).unwrap().arguments.key, parse(&allow).unwrap().arguments.key);
+}
+
+#[test]
+fn a_way_in_that_would_not_hold_is_refused() {
+    let allow = format!("allow-ssh {SUSPECT} via:bastion {KEY}");
+    let case = |line: &str, change: fn(&mut ComputeFacts)| {
+        let mut facts = beside_bastion();
+        change(compute(&mut facts));
+        refusal(line, &facts)
+    };
+    let cases = [
+        case(&allow, |compute| compute.ssh.os_login = Some("project sandbox-project".into())),
+        case(&allow.replace("bastion", "web-1"), |_| ()),
+        case(&allow.replace("bastion", "nobody"), |_| ()),
+        case(&allow.replace("via:bastion ", ""), |_| ()),
+        case(&allow, |compute| compute.ssh.neighbours.iter_mut().for_each(|other| other.instance.name = "bastion".parse().unwrap())),
+        case(&allow, |compute| {
+            let mut rule = allow_ssh::way(Form::Strict, &compute.instance, &compute.interfaces.first().unwrap().network).rule;
+            rule.ranges.insert("0.0.0.0/0".into());
+            compute.firewall.push(rule);
+        }),
+        case(&allow, |compute| {
+            let tag = format!("stanch-ssh-{}", compute.instance.id);
+            compute.ssh.neighbours.last_mut().unwrap().tags.insert(tag);
+        }),
+        refusal(&allow, &opened(Form::Strict)),
+        refusal(&format!("revoke-ssh {SUSPECT}"), &beside_bastion()),
+        plan(&allow, Form::Guide, &beside_bastion()).unwrap_err().to_string(),
+    ];
+    insta::assert_snapshot!("ssh_refusals", cases.join("\n"));
+    assert!(parse(&format!("allow-ssh {SUSPECT} via:bastion")).unwrap_err().to_string().contains("needs `key:"));
+    assert!(parse(&format!("allow-ssh {SUSPECT} key:\"ssh-ed25519 AAAA rosa\"")).is_err());
+}
+
+/// Goal: a named key goes alone, and the door stays open for the others; under the guide's form the rule stays for other nodes.
+#[test]
+fn revoking_leaves_what_others_need() {
+    let mut two = opened(Form::Strict);
+    compute(&mut two).ssh.keys.push(LINE.replace("rosa:", "amir:").replace("k3f9qz", "abcdef"));
+    let one = plan(&format!("revoke-ssh {SUSPECT} {KEY}"), Form::Strict, &two).unwrap();
+    let actions: Vec<String> = one.steps().map(|(_, step)| step.action.summary()).collect();
+    assert_eq!(actions.last().unwrap(), &format!("remove the SSH key of rosa (stanch-r-k3f9qz) from the metadata of {}", one.node.name));
+    assert_eq!(actions.len(), 2);
+    let mut shared = opened(Form::Guide);
+    compute(&mut shared).ssh.neighbours.last_mut().unwrap().tags.insert("quarantine".into());
+    let kept = plan(&format!("revoke-ssh {SUSPECT}"), Form::Guide, &shared).unwrap();
+    assert_eq!(kept.consequences.decisions, ["rule quarantine-ingress-allow stays: it also lets SSH in to web-1"]);
+}
+
+#[test]
+fn the_linter_lets_nothing_wide_in() {
+    let good = plan(&format!("allow-ssh {SUSPECT} via:bastion {KEY}"), Form::Strict, &beside_bastion()).unwrap();
+    let weakened: [fn(&mut ComputeAction); 4] = [
+        |action| {
+            if let ComputeAction::EnsureFirewallRule(rule) = action {
+                rule.ranges.insert("0.0.0.0/0".into());
+            }
+        },
+        |action| {
+            if let ComputeAction::EnsureFirewallRule(rule) = action {
+                rule.protocols.insert("udp".into());
+            }
+        },
+        |action| {
+            if let ComputeAction::EnsureFirewallRule(rule) = action {
+                rule.source_tags.clear();
+            }
+        },
+        |action| {
+            if let ComputeAction::TagIntermediate { tag, .. } = action {
+                *tag = "quarantine".parse().unwrap();
+            }
+        },
+    ];
+    for weaken in weakened {
+        let mut draft: Draft = good.clone().into();
+        for step in &mut draft.steps {
+            if let Action::Compute(action) = &mut step.action {
+                weaken(action);
+            }
+        }
+        assert!(check::checked(draft).is_err());
+    }
 }

@@ -66,3 +66,24 @@ async fn delete_node_leaves_what_delete_instances_leaves() {
     assert!(guide["instances"].get("gke-sandbox-public-1a2b3c4d-m4q9").is_none());
     assert_same(&guide, &stanch);
 }
+
+/// The key itself is not compared: the guide leaves to the reader how it is added.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn allow_ssh_leaves_what_the_tag_and_the_rule_leave() {
+    let names = [("\"gke-cluster-1-node\", \"intermediate\"", "\"intermediate\""), ("gke-cluster-1-node", "gke-sandbox-node")];
+    let files = ["05_fw_egress_deny", "06_fw_ingress_deny", "04_add_tags", "09_add_tags_intermediate", "10_fw_ingress_allow"];
+    let guide = by_gcloud(&files, &names).await;
+    let mut stanch = by_stanch(
+        "rosa: /stanch firewall node gke-sandbox-public-1a2b3c4d-x7k2\nexpect in channel: Needs 1 approval\n\
+         amir reacts white_check_mark\nexpect in thread: carries quarantine and its 2 rules are in force\n\
+         rosa: /stanch allow-ssh node gke-sandbox-public-1a2b3c4d-x7k2 via:bastion \
+         key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\"\n\
+         expect in channel: intermediate: bastion\namir reacts white_check_mark\n\
+         expect in thread: ssh -J rosa@10.128.0.90 rosa@10.128.0.11",
+    )
+    .await;
+    let metadata = stanch["instances"]["gke-sandbox-public-1a2b3c4d-x7k2"]["metadata"].as_object_mut().unwrap();
+    assert!(metadata.remove("ssh-keys").is_some());
+    assert!(guide["firewalls"]["sandbox-project"].get("quarantine-ingress-allow").is_some());
+    assert_same(&guide, &stanch);
+}

@@ -95,6 +95,7 @@ fn compute() -> ComputeFacts {
         firewall: vec![],
         tagged: BTreeMap::new(),
         overriding: vec![],
+        ssh: SshFacts::default(),
     }
 }
 

@@ -34,7 +34,7 @@ async fn plays(file: PathBuf) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_scenario_holds() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    assert!(scenarios().len() >= 8);
+    assert!(scenarios().len() >= 9);
     // Most of the time is waiting for paces, polls and deadlines.
     let mut playing: tokio::task::JoinSet<()> = scenarios().into_iter().map(plays).collect();
     while let Some(played) = playing.join_next().await {

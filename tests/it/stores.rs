@@ -8,12 +8,15 @@ use std::process::Command;
 use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan as _};
+use sha2::{Digest as _, Sha256};
 use stanch::adapters::audit::AuditWriter;
 use stanch::adapters::deliveries::{DeliveriesError, SeenDeliveries};
-use stanch::adapters::evidence::EvidenceFolder;
+use stanch::adapters::evidence::{CustodyRecord, EvidenceFolder};
 use stanch::adapters::system::RandomIds;
+use stanch::core::identity::PersonId;
 use stanch::core::step::Artefact;
-use stanch::ports::{AuditLog as _, Deliveries as _, EvidenceStore as _, Exhibit, IdSource as _};
+use stanch::ports::{AuditLog as _, Custody, Deliveries as _, EvidenceStore as _, Exhibit, IdSource as _, Kept};
+use stanch_commands::plan::PlanDigest;
 use stanch_commands::target::RequestId;
 
 use crate::support::skip;
@@ -22,6 +25,17 @@ const ORIGIN: &str = "stanch.test/log";
 
 fn request() -> RequestId {
     "r-test01".parse().unwrap()
+}
+
+fn custody() -> Custody {
+    Custody {
+        at: Timestamp::UNIX_EPOCH,
+        request: request(),
+        incident: "inc-1".parse().unwrap(),
+        requester: PersonId::new("rosa"),
+        step: "collect".into(),
+        digest: PlanDigest::from_hex(&"a".repeat(64)).unwrap(),
+    }
 }
 
 fn artefact(path: &str, content: &[u8]) -> Artefact {
@@ -149,14 +163,21 @@ async fn evidence_is_kept_once_listed_and_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("evidence");
     let store = EvidenceFolder::open(&path).unwrap();
-    let kept = store.keep(&request(), vec![artefact("logs/app.txt", b"A"), artefact("pod.json", b"A")]).await.unwrap();
-    assert_eq!(kept, [exhibit("logs/app.txt", SHA256_A), exhibit("pod.json", SHA256_A)]);
+    let kept = store.keep(&custody(), vec![artefact("logs/app.txt", b"A"), artefact("pod.json", b"A")]).await.unwrap();
+    assert_eq!(kept.exhibits, [exhibit("logs/app.txt", SHA256_A), exhibit("pod.json", SHA256_A)]);
     drop(store);
 
     let store = EvidenceFolder::open(&path).unwrap();
-    let again = store.keep(&request(), vec![artefact("pod.json", b"B"), artefact("pod.json", b"A"), artefact("pod.json", b"B")]).await;
+    let again = store.keep(&custody(), vec![artefact("pod.json", b"B"), artefact("pod.json", b"A"), artefact("pod.json", b"B")]).await;
     let (a, b) = (exhibit("pod.json", SHA256_A), exhibit("pod.json.2", SHA256_B));
-    assert_eq!(again.unwrap(), [b.clone(), a.clone(), b.clone()]);
+    let again = again.unwrap();
+    assert_eq!(again.exhibits, [b.clone(), a.clone(), b.clone()]);
+    let manifest = Sha256::digest(fs::read(path.join("r-test01/manifest.json")).unwrap());
+    assert_eq!(again.manifest_sha256, manifest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    // Who had what kept, in order, each with the manifest as it then was.
+    let record =
+        |kept: &Kept| CustodyRecord { custody: custody(), exhibits: kept.exhibits.clone(), manifest_sha256: kept.manifest_sha256.clone() };
+    assert_eq!(store.custody(&request()).unwrap(), [record(&kept), record(&again)]);
     assert_eq!(EvidenceFolder::open(&path).unwrap().manifest(&request()).unwrap(), [exhibit("logs/app.txt", SHA256_A), a, b]);
     assert_eq!(fs::read(path.join("r-test01/pod.json")).unwrap(), b"A");
     let mode = |name: &str| fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777;
@@ -171,8 +192,24 @@ async fn paths_that_leave_the_folder_are_refused_with_everything_beside_them() {
     let folder = tempfile::tempdir().unwrap();
     let store = EvidenceFolder::open(&folder.path().join("evidence")).unwrap();
     let long = "a/".repeat(600) + "a";
-    for path in ["../x", "/etc/x", "a/../../x", "a//b", "", ".", "a/.hidden", "a b", "a\\b", "ä", "a\0b", "a/", "manifest.json", &long] {
-        let refused = store.keep(&request(), vec![artefact("good.txt", b"A"), artefact(path, b"A")]).await.unwrap_err();
+    for path in [
+        "../x",
+        "/etc/x",
+        "a/../../x",
+        "a//b",
+        "",
+        ".",
+        "a/.hidden",
+        "a b",
+        "a\\b",
+        "ä",
+        "a\0b",
+        "a/",
+        "manifest.json",
+        "custody.json",
+        &long,
+    ] {
+        let refused = store.keep(&custody(), vec![artefact("good.txt", b"A"), artefact(path, b"A")]).await.unwrap_err();
         assert!(refused.0.contains("is no path of evidence"), "{path:?}: {refused}");
     }
     assert_eq!(fs::read_dir(folder.path().join("evidence")).unwrap().count(), 0);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use google_cloud_auth::credentials::{Credentials, anonymous};
 use google_cloud_compute_v1::client::{
-    Addresses, Disks, Firewalls, GlobalOperations, InstanceGroupManagers, Instances, Networks, RegionDisks, RegionInstanceGroupManagers,
-    RegionOperations, Snapshots, ZoneOperations,
+    Addresses, Disks, Firewalls, GlobalOperations, InstanceGroupManagers, Instances, Networks, Projects, RegionDisks,
+    RegionInstanceGroupManagers, RegionOperations, Snapshots, ZoneOperations,
 };
 use google_cloud_gax::retry_policy::NeverRetry;
 
@@ -69,6 +69,7 @@ pub struct Compute {
     pub(super) snapshots: Snapshots,
     pub(super) firewalls: Firewalls,
     pub(super) networks: Networks,
+    pub(super) projects: Projects,
     pub(super) addresses: Addresses,
     pub(super) groups: InstanceGroupManagers,
     pub(super) region_groups: RegionInstanceGroupManagers,
@@ -76,6 +77,7 @@ pub struct Compute {
     pub(super) region_operations: RegionOperations,
     pub(super) global_operations: GlobalOperations,
     pub(super) options: ComputeOptions,
+    pub(super) credentials: Credentials,
 }
 
 macro_rules! client {
@@ -109,6 +111,7 @@ impl Compute {
             snapshots: client!(Snapshots, options, credentials),
             firewalls: client!(Firewalls, options, credentials),
             networks: client!(Networks, options, credentials),
+            projects: client!(Projects, options, credentials),
             addresses: client!(Addresses, options, credentials),
             groups: client!(InstanceGroupManagers, options, credentials),
             region_groups: client!(RegionInstanceGroupManagers, options, credentials),
@@ -116,6 +119,7 @@ impl Compute {
             region_operations: client!(RegionOperations, options, credentials),
             global_operations: client!(GlobalOperations, options, credentials),
             options,
+            credentials,
         })
     }
 }

@@ -4,12 +4,15 @@
 //! `write`, which derives its `requestId` and waits for its operation. The steps never decide on more than what they read.
 
 mod client;
+mod evidence;
+mod examine;
 mod links;
 mod on_deletion;
 mod on_disk;
 mod on_group;
 mod on_instance;
 mod on_network;
+mod on_ssh;
 mod problem;
 mod read;
 mod role;
@@ -20,4 +23,5 @@ mod survey;
 mod write;
 
 pub use client::{Compute, ComputeBuildError, ComputeOptions};
+pub use examine::ProjectExamination;
 pub use role::role;

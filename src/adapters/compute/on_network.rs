@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use google_cloud_compute_v1::model::instances_get_effective_firewalls_response_effective_firewall_policy::Type;
 use google_cloud_compute_v1::model::{Instance, InstancesGetEffectiveFirewallsResponse, network};
 use stanch_commands::firewall_rule::{Direction, FirewallRule, Verdict};
-use stanch_commands::target::{ComputeName, GroupRef, InstanceRef, NetworkRef, ProjectId};
+use stanch_commands::target::{ComputeName, GroupRef, InstanceRef, NetworkRef};
 
 use super::on_instance::{addresses, has_tag};
 use super::problem::Problem;
@@ -52,14 +52,16 @@ impl Session<'_> {
         }
     }
 
-    pub async fn delete_rule(&self, instance_project: &ProjectId, unwanted: &FirewallRule) -> Result<(), Problem> {
+    pub async fn delete_rule(&self, instance: &InstanceRef, unwanted: &FirewallRule) -> Result<(), Problem> {
         let networks = BTreeSet::from([unwanted.network.clone()]);
-        let tagged = self.quarantined(instance_project, &networks).await?;
-        let users: Vec<String> =
-            unwanted.target_tags.iter().filter_map(|tag| tagged.get(tag)).flatten().map(|instance| instance.name.to_string()).collect();
+        let tagged = self.quarantined(&instance.project, &networks).await?;
+        // A rule that lets the instance itself be reached protects nobody; a deny of it does, as long as it carries the tag.
+        let needs = |user: &&InstanceRef| unwanted.verdict == Verdict::Deny || **user != *instance;
+        let users = unwanted.target_tags.iter().filter_map(|tag| tagged.get(tag)).flatten().filter(needs);
+        let users: Vec<String> = users.map(|user| user.name.to_string()).collect();
         if !users.is_empty() {
             return Err(Problem::Refused {
-                message: format!("rule {} still isolates {}", unwanted.name, users.join(", ")),
+                message: format!("rule {} is still for {}", unwanted.name, users.join(", ")),
                 hint: Some("release those nodes too; the last release deletes the rule".into()),
             });
         }

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::client::{Compute, LONGEST_PAUSE};
 use super::problem::Problem;
-use crate::core::step::Call;
+use crate::core::step::{Artefact, Call};
 
 /// Attempts at one call. With the default pause they span about eight seconds: long enough for a blip and a burst of rate limiting, short
 /// enough that a responder is not left in the dark.
@@ -23,11 +25,19 @@ pub struct Session<'a> {
     /// Request ids whose operation is done: the API answers one of them with the old operation and does nothing.
     pub spent: Mutex<BTreeSet<uuid::Uuid>>,
     written: AtomicBool,
+    artefacts: Mutex<Vec<Artefact>>,
 }
 
 impl<'a> Session<'a> {
     pub fn new(compute: &'a Compute, key: &'a str) -> Self {
-        Self { compute, key, calls: Mutex::default(), spent: Mutex::default(), written: AtomicBool::new(false) }
+        Self {
+            compute,
+            key,
+            calls: Mutex::default(),
+            spent: Mutex::default(),
+            written: AtomicBool::new(false),
+            artefacts: Mutex::default(),
+        }
     }
 
     /// Whether an operation of this step may have taken effect.
@@ -38,6 +48,17 @@ impl<'a> Session<'a> {
     /// An operation of this step is done, or may be: its answer was lost.
     pub fn set_written(&self) {
         self.written.store(true, Ordering::Relaxed);
+    }
+
+    /// Adds a file of evidence.
+    pub fn collect(&self, path: String, content: &Value) {
+        let content = serde_json::to_vec_pretty(content).unwrap_or_default();
+        self.artefacts.lock().unwrap_or_else(PoisonError::into_inner).push(Artefact { path, content });
+    }
+
+    /// The files of evidence.
+    pub fn take_artefacts(&self) -> Vec<Artefact> {
+        std::mem::take(&mut self.artefacts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Everything that was sent, in order.

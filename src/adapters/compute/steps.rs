@@ -48,11 +48,16 @@ impl Actuator<ComputeAction> for Compute {
             }
             Err(problem) => problem.outcome(),
         };
-        Performed { outcome, calls: session.into_calls(), artefacts: Vec::new() }
+        let artefacts = session.take_artefacts();
+        Performed { outcome, calls: session.into_calls(), artefacts }
     }
 
     async fn observe(&self, action: &ComputeAction, licence: &Licence) -> Observation {
         let session = Session::new(self, licence.key().as_str());
+        // What a collection read before is not known to be kept: it is read again.
+        if let ComputeAction::CollectEvidence { .. } = action {
+            return Observation::NotInPlace;
+        }
         match session.look_at(action).await {
             Ok(Found::InPlace(receipt)) => Observation::InPlace(receipt),
             Ok(Found::Not(_)) => Observation::NotInPlace,
@@ -106,9 +111,9 @@ impl Session<'_> {
 
     /// How long what a group does may be under way.
     fn patience(&self, action: &ComputeAction) -> std::time::Duration {
-        match action {
-            ComputeAction::DeleteInstance { .. } => self.compute.options.delete_limit,
-            _ => self.compute.options.abandon_limit,
+        match matches!(action, ComputeAction::DeleteInstance { .. }) {
+            true => self.compute.options.delete_limit,
+            false => self.compute.options.abandon_limit,
         }
     }
 
@@ -116,6 +121,7 @@ impl Session<'_> {
     async fn look_at(&self, action: &ComputeAction) -> Result<Found, Problem> {
         match action {
             ComputeAction::CapturePriorState { instance, group } => self.prior_state(instance, group.as_ref()).await,
+            ComputeAction::CollectEvidence { instance } => self.evidence(instance).await,
             ComputeAction::SnapshotDisk { disk, name, labels } => self.snapshot_state(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.membership(instance, group).await,
             ComputeAction::ProtectFromDeletion(instance) => self.protection(instance).await,
@@ -123,6 +129,13 @@ impl Session<'_> {
             ComputeAction::EnsureFirewallRule(rule) => self.rule(rule).await,
             ComputeAction::TagInstance { instance, tag, rules } => self.tagged(instance, tag, rules).await,
             ComputeAction::RemoveExternalIp { instance, access } => self.access(instance, access).await,
+            ComputeAction::AddSshKey { instance, key, .. } => self.key_is_there(instance, key).await,
+            ComputeAction::RemoveSshKey { instance, line } => self.key_is_gone(instance, line).await,
+            ComputeAction::TagForSsh { instance, tag } | ComputeAction::TagIntermediate { intermediate: instance, tag } => {
+                self.carries(instance, tag).await
+            }
+            ComputeAction::UntagIntermediate { intermediate, tag } => self.untagged(intermediate, tag).await,
+            ComputeAction::VerifySsh(access) => self.ssh(access).await,
             ComputeAction::UntagInstance { instance, tag } => self.untagged(instance, tag).await,
             ComputeAction::RemoveFirewallRule { rule, .. } => self.no_rule(rule).await,
             ComputeAction::RestoreExternalIp { instance, access } => self.restored_access(instance, access).await,
@@ -136,21 +149,29 @@ impl Session<'_> {
 
     async fn change(&self, action: &ComputeAction) -> Result<(), Problem> {
         match action {
-            ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } => {
-                Ok(())
+            ComputeAction::CapturePriorState { .. }
+            | ComputeAction::CollectEvidence { .. }
+            | ComputeAction::VerifyIsolation { .. }
+            | ComputeAction::VerifySnapshots { .. }
+            | ComputeAction::VerifySsh(_) => Ok(()),
+            ComputeAction::AddSshKey { instance, key, request } => self.add_key(instance, key, request).await,
+            ComputeAction::RemoveSshKey { instance, line } => self.remove_key(instance, line).await,
+            ComputeAction::TagForSsh { instance, tag } | ComputeAction::TagIntermediate { intermediate: instance, tag } => {
+                self.add_tag(instance, tag).await
             }
+            ComputeAction::UntagIntermediate { intermediate, tag } => self.remove_tag(intermediate, tag).await,
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,
-            ComputeAction::KeepBootDisk { instance, device } => self.set_auto_delete(instance, device, false).await,
-            ComputeAction::ReleaseBootDisk { instance, device } => self.set_auto_delete(instance, device, true).await,
+            ComputeAction::DeleteInstance { instance, group, .. } => self.delete(instance, group.as_ref()).await,
             ComputeAction::ProtectFromDeletion(instance) => self.protect(instance, true).await,
             ComputeAction::AllowDeletion(instance) => self.protect(instance, false).await,
-            ComputeAction::DeleteInstance { instance, group, .. } => self.delete(instance, group.as_ref()).await,
+            ComputeAction::KeepBootDisk { instance, device } => self.set_auto_delete(instance, device, false).await,
+            ComputeAction::ReleaseBootDisk { instance, device } => self.set_auto_delete(instance, device, true).await,
             ComputeAction::EnsureFirewallRule(rule) => self.insert_rule(rule).await,
             ComputeAction::TagInstance { instance, tag, .. } => self.add_tag(instance, tag).await,
             ComputeAction::RemoveExternalIp { instance, access } => self.delete_access(instance, access).await,
             ComputeAction::UntagInstance { instance, tag } => self.remove_tag(instance, tag).await,
-            ComputeAction::RemoveFirewallRule { rule, instance } => self.delete_rule(&instance.project, rule).await,
+            ComputeAction::RemoveFirewallRule { rule, instance } => self.delete_rule(instance, rule).await,
             ComputeAction::RestoreExternalIp { instance, access } => self.add_access(instance, access).await,
         }
     }
@@ -159,6 +180,10 @@ impl Session<'_> {
 fn reads_only(action: &ComputeAction) -> bool {
     matches!(
         action,
-        ComputeAction::CapturePriorState { .. } | ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. }
+        ComputeAction::CapturePriorState { .. }
+            | ComputeAction::CollectEvidence { .. }
+            | ComputeAction::VerifyIsolation { .. }
+            | ComputeAction::VerifySnapshots { .. }
+            | ComputeAction::VerifySsh(_)
     )
 }

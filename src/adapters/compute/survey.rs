@@ -8,7 +8,7 @@ use google_cloud_compute_v1::model::snapshot::Status as SnapshotStatus;
 use google_cloud_compute_v1::model::{AttachedDisk, Instance, NetworkInterface, Snapshot, attached_disk, network_interface, scheduling};
 use jiff::Timestamp;
 use stanch_commands::action::AccessConfig;
-use stanch_commands::facts::{ComputeFacts, DiskFacts, InterfaceFacts, NoInstance, ReadySnapshot};
+use stanch_commands::facts::{ComputeFacts, DiskFacts, InterfaceFacts, NeighbourFacts, NoInstance, ReadySnapshot, SshFacts};
 use stanch_commands::firewall::PREFIX;
 use stanch_commands::firewall_rule::{Direction, FirewallRule};
 use stanch_commands::target::{ComputeName, DiskRef, InstanceRef, NetworkRef, ProjectId};
@@ -17,6 +17,7 @@ use super::client::Compute;
 use super::links::{self, Link};
 use super::on_instance::addresses;
 use super::on_network::precedes;
+use super::on_ssh::keys;
 use super::problem::Problem;
 use super::rule;
 use super::session::Session;
@@ -78,6 +79,7 @@ impl Session<'_> {
             firewall: self.quarantine_rules(&networks).await?,
             tagged: self.quarantined(&instance.project, &networks).await?,
             overriding: self.overriding(&instance, &interfaces).await?,
+            ssh: self.ssh_facts(&instance, found, &networks).await?,
             interfaces,
             instance,
         })
@@ -166,6 +168,17 @@ impl Session<'_> {
         Ok(tagged)
     }
 
+    async fn ssh_facts(&self, instance: &InstanceRef, found: &Instance, networks: &BTreeSet<NetworkRef>) -> Result<SshFacts, Problem> {
+        let mut neighbours: Vec<NeighbourFacts> = Vec::new();
+        for other in self.instances(&instance.project).await? {
+            if other.id.is_some_and(|id| instance.id != id.into()) {
+                neighbours.extend(neighbour(&other, networks)?);
+            }
+        }
+        neighbours.sort_by(|a, b| a.instance.cmp(&b.instance));
+        Ok(SshFacts { os_login: self.os_login(&instance.project, found).await?, keys: keys(found), neighbours })
+    }
+
     async fn overriding(&self, instance: &InstanceRef, interfaces: &[InterfaceFacts]) -> Result<Vec<String>, Problem> {
         let mut phrases = BTreeSet::new();
         for interface in interfaces {
@@ -194,6 +207,29 @@ fn interface_facts(interface: &NetworkInterface, access_configs: &[AccessConfig]
         access_configs: access_configs.iter().filter(|config| config.interface == name).cloned().collect(),
         name,
     })
+}
+
+/// An instance as a neighbour, if it is on one of the networks.
+fn neighbour(found: &Instance, networks: &BTreeSet<NetworkRef>) -> Result<Option<NeighbourFacts>, Problem> {
+    let address = |interface: &NetworkInterface| {
+        let network = interface.network.as_deref().and_then(links::network).filter(|network| networks.contains(network))?;
+        Some((network.to_string(), interface.network_ip.clone().unwrap_or_default()))
+    };
+    let shared: BTreeMap<String, String> = found.network_interfaces.iter().filter_map(address).collect();
+    if shared.is_empty() {
+        return Ok(None);
+    }
+    let instance =
+        reference(found).ok_or_else(|| Problem::Unreachable(format!("Compute listed an instance as `{:?}`", found.self_link)))?;
+    let external = found.network_interfaces.iter().flat_map(addresses).find(|config| !config.ipv6 && !config.address.is_empty());
+    Ok(Some(NeighbourFacts {
+        instance,
+        status: found.status.as_ref().and_then(|status| status.name()).unwrap_or("UNKNOWN").to_owned(),
+        tags: found.tags.iter().flat_map(|tags| tags.items.clone()).collect(),
+        networks: shared,
+        external: external.map(|config| config.address),
+        made_by: found.labels.get(REQUEST_LABEL).cloned(),
+    }))
 }
 
 fn reference(found: &Instance) -> Option<InstanceRef> {

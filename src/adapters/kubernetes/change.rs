@@ -92,6 +92,7 @@ impl<'a> Change<'a> {
             }),
             KubernetesAction::CapturePriorState { .. }
             | KubernetesAction::CollectEvidence { .. }
+            | KubernetesAction::RunProbes { .. }
             | KubernetesAction::DenyPodTraffic(_)
             | KubernetesAction::AllowPodTraffic(_)
             | KubernetesAction::DeletePod { .. }

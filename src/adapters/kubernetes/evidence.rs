@@ -8,6 +8,7 @@ use stanch_commands::target::{NodeRef, PodRef};
 
 use super::change::{bound_node, bound_pod, pod_path};
 use super::selectors::map;
+use super::survey::pods_on;
 use super::wire::{Fault, Session, items, word};
 use crate::core::step::{Artefact, Outcome, Receipt};
 
@@ -57,12 +58,13 @@ pub(super) fn tolerations(pod: &Value) -> Vec<Toleration> {
 pub(super) async fn collect(session: &mut Session, node: &NodeRef, suspects: &[PodRef]) -> (Outcome, Vec<Artefact>) {
     let mut bundle = Bundle::default();
     match bound_node(session, node).await {
-        Ok(object) => bundle.object("node.json".into(), &object),
+        Ok(object) => bundle.object("node.json".into(), &redacted(object)),
         Err(outcome) => return (*outcome, vec![]),
     }
     let about = format!("involvedObject.kind=Node,involvedObject.name={}", node.name);
     let events = session.list("/api/v1/namespaces/default/events", &[("fieldSelector", &about)]).await;
     bundle.list("node-events.json".into(), events);
+    bundle.list("pods-on-node.json".into(), pods_on(session, &node.name).await);
     for suspect in suspects {
         let pod = match bound_pod(session, suspect).await {
             Ok(pod) => pod,
@@ -72,7 +74,9 @@ pub(super) async fn collect(session: &mut Session, node: &NodeRef, suspects: &[P
     }
     let missing = if bundle.missing.is_empty() { String::new() } else { format!(", {} not to be had", bundle.missing.len()) };
     let summary = format!("{} files of evidence{missing}", bundle.files.len());
-    (Outcome::Succeeded(Receipt { summary, details: bundle.missing, ..Receipt::default() }), bundle.files)
+    let missing = bundle.missing.into_iter().map(|what| format!("missing: {what}"));
+    let details = bundle.findings.into_iter().chain(missing).collect();
+    (Outcome::Succeeded(Receipt { summary, details, ..Receipt::default() }), bundle.files)
 }
 
 async fn suspect_files(session: &mut Session, suspect: &PodRef, pod: Value, bundle: &mut Bundle) {
@@ -82,7 +86,9 @@ async fn suspect_files(session: &mut Session, suspect: &PodRef, pod: Value, bund
     let events = session.list(&format!("{namespace}/events"), &[("fieldSelector", &about)]).await;
     bundle.list(format!("{folder}/events.json"), events);
     let account = session.get(&format!("{namespace}/serviceaccounts/{}", word(&pod, "/spec/serviceAccountName"))).await;
+    identity(suspect, &pod, account.as_ref().ok(), folder.as_str(), bundle);
     bundle.answer(format!("{folder}/service-account.json"), account);
+    bundle.object(format!("{folder}/images.json"), &images(&pod));
     let policies = format!("/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies", suspect.namespace);
     bundle.list(format!("{folder}/network-policies.json"), session.list(&policies, &[]).await);
     for container in ["/spec/initContainers", "/spec/containers"].into_iter().flat_map(|list| items(&pod, list)) {
@@ -91,6 +97,29 @@ async fn suspect_files(session: &mut Session, suspect: &PodRef, pod: Value, bund
     owners(session, suspect, &folder, &pod, bundle).await;
     bundle.object(format!("{folder}/secret-names.json"), &json!(secret_names(&pod)));
     bundle.object(format!("{folder}/pod.json"), &redacted(pod));
+}
+
+/// As whom the pod acts: its Kubernetes account, and the Google account that Workload Identity binds to that. Both stay usable.
+fn identity(suspect: &PodRef, pod: &Value, account: Option<&Value>, folder: &str, bundle: &mut Bundle) {
+    let name = word(pod, "/spec/serviceAccountName");
+    let google = account.map(|account| word(account, "/metadata/annotations/iam.gke.io~1gcp-service-account")).unwrap_or_default();
+    let bound = if google.is_empty() { "bound to no Google account" } else { google };
+    bundle.findings.push(format!("{suspect} acts as {}/{name}, {bound}", suspect.namespace));
+    bundle.object(
+        format!("{folder}/identity.json"),
+        &json!({
+            "service_account": format!("{}/{name}", suspect.namespace),
+            "google_service_account": (!google.is_empty()).then_some(google),
+            "mounts_token": pod.pointer("/spec/automountServiceAccountToken") != Some(&Value::Bool(false)),
+        }),
+    );
+}
+
+/// What runs, by digest: the tag may mean something else by now.
+fn images(pod: &Value) -> Value {
+    let lists = ["/status/initContainerStatuses", "/status/containerStatuses", "/status/ephemeralContainerStatuses"];
+    let image = |status: &Value| json!({ "container": status.get("name"), "image": status.get("image"), "digest": status.get("imageID") });
+    lists.into_iter().flat_map(|list| items(pod, list)).map(image).collect()
 }
 
 /// The present log and the one before the last restart, if there was one.
@@ -113,11 +142,16 @@ async fn owners(session: &mut Session, suspect: &PodRef, folder: &str, pod: &Val
         let Some(controller) = controller.cloned() else { return };
         let (kind, name) = (word(&controller, "/kind").to_owned(), word(&controller, "/name").to_owned());
         let plural = match kind.as_str() {
-            "ReplicaSet" | "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "CronJob" => format!("{}s", kind.to_ascii_lowercase()),
+            "ReplicaSet" | "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "CronJob" | "ReplicationController" => {
+                format!("{}s", kind.to_ascii_lowercase())
+            }
             _ => return bundle.missing.push(format!("owner {kind} {name}: Stanch does not know how to read that kind")),
         };
-        let api = word(&controller, "/apiVersion");
-        match session.get(&format!("/apis/{api}/namespaces/{}/{plural}/{name}", suspect.namespace)).await {
+        let api = match word(&controller, "/apiVersion") {
+            "v1" => "api/v1".to_owned(),
+            version => format!("apis/{version}"),
+        };
+        match session.get(&format!("/{api}/namespaces/{}/{plural}/{name}", suspect.namespace)).await {
             Ok(owner) => {
                 bundle.object(format!("{folder}/owners/{}-{name}.json", kind.to_ascii_lowercase()), &redacted(owner.clone()));
                 object = owner;
@@ -131,6 +165,7 @@ async fn owners(session: &mut Session, suspect: &PodRef, folder: &str, pod: &Val
 #[derive(Default)]
 struct Bundle {
     files: Vec<Artefact>,
+    findings: Vec<String>,
     missing: Vec<String>,
 }
 
@@ -179,7 +214,7 @@ fn secret_names(pod: &Value) -> BTreeSet<String> {
     names
 }
 
-/// The object without the values of environment variables, and without the annotation that repeats them.
+/// The object without the values of environment variables and of headers, and without the annotation that repeats them.
 pub(super) fn redacted(mut object: Value) -> Value {
     redact(&mut object);
     object
@@ -190,7 +225,8 @@ fn redact(value: &mut Value) {
         Value::Object(fields) => {
             for (key, inner) in fields.iter_mut() {
                 match (key.as_str(), &mut *inner) {
-                    ("env", Value::Array(variables)) => {
+                    // Headers of probes and hooks carry tokens now and then.
+                    ("env" | "httpHeaders", Value::Array(variables)) => {
                         for variable in variables.iter_mut().filter_map(|variable| variable.get_mut("value")) {
                             *variable = json!(REDACTED);
                         }
@@ -217,7 +253,7 @@ mod tests {
     fn values_of_variables_never_leave_the_cluster() {
         let pod = json!({
             "metadata": { "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{\"env\":\"hunter2\"}" } },
-            "spec": { "containers": [{ "name": "a", "env": [{ "name": "PASSWORD", "value": "hunter2" }, { "name": "B", "valueFrom": { "secretKeyRef": { "name": "s" } } }] }] },
+            "spec": { "containers": [{ "name": "a", "livenessProbe": { "httpGet": { "httpHeaders": [{ "name": "Authorization", "value": "hunter2" }] } }, "env": [{ "name": "PASSWORD", "value": "hunter2" }, { "name": "B", "valueFrom": { "secretKeyRef": { "name": "s" } } }] }] },
         });
         assert_eq!(secret_names(&pod), BTreeSet::from(["s".to_owned()]));
         let text = redacted(pod).to_string();

@@ -7,6 +7,8 @@ mod change;
 mod drain;
 mod eradication;
 mod evidence;
+mod examine;
+mod probe;
 mod rbac;
 mod removal;
 mod selectors;
@@ -121,6 +123,7 @@ impl KubernetesCluster {
         let outcome = match action {
             KubernetesAction::CapturePriorState { node, suspects } => evidence::capture(session, node, suspects).await,
             KubernetesAction::CollectEvidence { node, suspects } => return evidence::collect(session, node, suspects).await,
+            KubernetesAction::RunProbes { pod, probes } => return probe::run(session, pod, probes).await,
             KubernetesAction::DenyPodTraffic(pod) => change::deny_traffic(session, pod).await,
             KubernetesAction::SaveManifests(workloads) => return eradication::save(session, workloads).await,
             KubernetesAction::DeleteWorkload { workload, .. } => eradication::delete(session, workload).await,
@@ -172,6 +175,7 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
             // Reads: doing them again is observing them.
             KubernetesAction::CapturePriorState { .. }
             | KubernetesAction::CollectEvidence { .. }
+            | KubernetesAction::RunProbes { .. }
             | KubernetesAction::SaveManifests(_)
             | KubernetesAction::VerifyWorkloadGone { .. }
             | KubernetesAction::VerifyPodIsolation(_)

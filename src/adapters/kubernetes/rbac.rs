@@ -33,13 +33,16 @@ subjects:
   namespace: stanch
 ";
 
+/// A verb, and the commands that need it beyond a survey.
+type Verb = (&'static str, Option<String>);
+
 /// `deploy/kubernetes/rbac.yaml`: a ClusterRole and its binding.
 #[must_use]
 pub fn rbac() -> String {
     let mut text = format!("{HEADER}apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: stanch\n");
     text.push_str("  labels:\n    app.kubernetes.io/name: stanch\nrules:\n");
     let commands: BTreeSet<&str> = CATALOGUE.iter().map(|definition| definition.name).collect();
-    let mut resources: BTreeMap<(&str, &str), Vec<(&str, Option<String>)>> = BTreeMap::new();
+    let mut resources: BTreeMap<(&str, &str), Vec<Verb>> = BTreeMap::new();
     for (right, needing) in cluster_rights(&commands) {
         resources.entry((right.group, right.resource)).or_default().push((right.verb, beyond_surveys(&needing)));
     }

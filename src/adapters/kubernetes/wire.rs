@@ -70,6 +70,15 @@ impl Session {
         self.calls.extend(other.calls);
     }
 
+    /// The client, for a call that is no exchange of one request and one answer; it has to be recorded.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(super) fn record(&mut self, call: Call) {
+        self.calls.push(call);
+    }
+
     pub(super) fn into_calls(self) -> Vec<Call> {
         self.calls
     }

@@ -53,9 +53,9 @@ pub(super) async fn survey(session: &mut Session, pod: &Value) -> Result<(Worklo
             }
         };
         if facts.chain.is_empty() {
-            selector = match bound.kind {
-                WorkloadKind::ReplicationController => map(found.pointer("/spec/selector")).into_keys().collect(),
-                _ => keys(found.pointer("/spec/selector")),
+            selector = match bound.kind == WorkloadKind::ReplicationController {
+                true => map(found.pointer("/spec/selector")).into_keys().collect(),
+                false => keys(found.pointer("/spec/selector")),
             };
         }
         facts.chain.push(bound);
@@ -94,10 +94,10 @@ async fn beyond(session: &mut Session, top: &WorkloadRef, object: &Value, facts:
 /// The pods that the highest owner keeps, directly or through what it owns.
 async fn pods(session: &mut Session, top: &WorkloadRef, object: &Value) -> Result<Vec<(PodRef, Option<NodeName>)>, Fault> {
     let namespace = &top.namespace;
-    let labels = match top.kind {
+    let labels = match top.kind == WorkloadKind::ReplicationController {
         // Its selector is a plain map.
-        WorkloadKind::ReplicationController => map(object.pointer("/spec/selector")),
-        _ => map(object.pointer("/spec/selector/matchLabels")),
+        true => map(object.pointer("/spec/selector")),
+        false => map(object.pointer("/spec/selector/matchLabels")),
     };
     let selector = labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
     let query: &[(&str, &str)] = if selector.is_empty() { &[] } else { &[("labelSelector", &selector)] };

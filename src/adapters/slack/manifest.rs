@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// What the bot may do, and for what.
-const SCOPES: &[&str] = &[
+pub(super) const SCOPES: &[&str] = &[
     // Posting, editing, whispering.
     "chat:write",
     // The slash command.

@@ -18,6 +18,7 @@ mod api;
 mod chat;
 mod cut;
 mod error;
+mod examine;
 mod inbound;
 mod manifest;
 mod people;
@@ -37,6 +38,7 @@ use self::settings::Endpoint;
 use crate::ports::{ChatError, ChatEvent};
 
 pub use self::error::SlackError;
+pub use self::examine::SlackExamination;
 pub use self::manifest::manifest;
 pub use self::render::{Rendered, rendered};
 pub use self::settings::{Emoji, SlackSettings};

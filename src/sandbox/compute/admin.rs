@@ -134,6 +134,28 @@ impl ComputeEmulator {
         })
     }
 
+    /// Somebody sets a metadata entry of the project, such as `enable-oslogin`.
+    ///
+    /// # Errors
+    /// If there is no such project.
+    pub fn set_project_metadata(&self, project: &str, key: &str, value: &str) -> Result<(), ComputeEmulatorError> {
+        let mut state = self.state();
+        let project = state.get_mut(&format!("projects/{project}"))?;
+        let mut entries = items(field(project, "commonInstanceMetadata"), "items").to_vec();
+        entries.retain(|entry| text(entry, "key") != key);
+        entries.push(json!({ "key": key, "value": value }));
+        put(project, "commonInstanceMetadata", routes::metadata(&entries));
+        Ok(())
+    }
+
+    /// An instance is in this state, such as `TERMINATED`.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub fn set_instance_status(&self, name: &str, status: &str) -> Result<(), ComputeEmulatorError> {
+        self.instance(name, |instance| put(instance, "status", json!(status)))
+    }
+
     /// An instance gets a second interface, `nic1`, on another network of its project, with an external address if one is given.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::discovery::{Document, Method};
 use super::failure::Failure;
 use super::state::{Call, State, text};
-use super::{batch, links, routes};
+use super::{batch, links, permissions, routes};
 use crate::sandbox::server::Wire;
 
 /// Where the API lives under a host.
@@ -203,6 +203,9 @@ async fn serve(Shared(api): Shared<Api>, request: HttpRequest<Body>) -> Response
     if path == BATCH_PATH {
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         return batch::answer(&api, content_type, &body);
+    }
+    if let Some((status, answer)) = permissions::tested(&api.state(), parts.method.as_str(), path, &body) {
+        return json_response(status, &answer);
     }
     let (status, answer) = api.answer(parts.method.as_str(), path, parts.uri.query().unwrap_or_default(), &body);
     json_response(status, &answer)

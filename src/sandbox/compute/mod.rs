@@ -8,7 +8,8 @@
 //! when an operation is done ([`operations`]), not when it is accepted. The same requests lead to the same names and ids.
 //!
 //! # Caveats
-//! Authentication is not emulated, and IAM only as [`ComputeEmulator::grant_only`] says: everybody has the same permissions in every project. Filters know
+//! Authentication is not emulated, and IAM only as [`ComputeEmulator::grant_only`] says: everybody has the same permissions in every project; Resource
+//! Manager's `testIamPermissions` tells them. Filters know
 //! comparisons joined by AND. Error texts that were not recorded are close to Google's, not equal; status and reason are what counts.
 
 mod admin;

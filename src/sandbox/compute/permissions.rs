@@ -4,12 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
 
 use super::ComputeEmulator;
 use super::api::Request;
 use super::failure::Failure;
 use super::state::State;
+
+/// Most permissions that one question may name.
+const MOST_TESTED: usize = 100;
 
 /// What is granted; `None` for everything.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +44,29 @@ fn subject(request: &Request<'_>) -> String {
     match verb {
         "list" | "aggregatedList" | "insert" => format!("projects/{}", request.project()),
         verb => request.path.trim_end_matches(verb).trim_end_matches('/').to_owned(),
+    }
+}
+
+/// What Resource Manager answers to `POST /v1/projects/PROJECT:testIamPermissions`; `None` for another path.
+pub fn tested(state: &State, method: &str, path: &str, body: &[u8]) -> Option<(StatusCode, Value)> {
+    let project = path.strip_prefix("/v1/projects/")?.strip_suffix(":testIamPermissions")?;
+    let refused = |code: StatusCode, status: &str, message: &str| {
+        Some((code, json!({ "error": { "code": code.as_u16(), "message": message, "status": status } })))
+    };
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let asked: Option<Vec<&str>> =
+        body.get("permissions").and_then(Value::as_array).and_then(|all| all.iter().map(Value::as_str).collect());
+    let only = body.as_object().is_some_and(|fields| fields.len() == 1);
+    match asked {
+        _ if method != "POST" => refused(StatusCode::NOT_FOUND, "NOT_FOUND", "Method not found."),
+        _ if !state.resources.contains_key(&format!("projects/{project}")) => {
+            refused(StatusCode::FORBIDDEN, "PERMISSION_DENIED", "The caller does not have permission")
+        }
+        Some(asked) if only && (1..=MOST_TESTED).contains(&asked.len()) && !asked.iter().any(|permission| permission.contains('*')) => {
+            let granted: Vec<&str> = asked.into_iter().filter(|permission| state.grants.has(permission)).collect();
+            Some((StatusCode::OK, if granted.is_empty() { json!({}) } else { json!({ "permissions": granted }) }))
+        }
+        Some(_) | None => refused(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "Request contains an invalid argument."),
     }
 }
 
@@ -106,8 +133,6 @@ impl ComputeEmulator {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -23,6 +23,8 @@ pub struct State {
     pub store: Store,
     /// What containers wrote, by pod uid and container.
     pub logs: BTreeMap<(String, String), String>,
+    /// What programs print in a pod, by its uid and by the command line, where that differs from the usual.
+    pub programs: BTreeMap<String, BTreeMap<String, String>>,
     /// When the kubelet will be done with a terminating pod, by uid.
     pub removals: BTreeMap<String, Timestamp>,
     /// When a pod will be evicted because of a taint that it tolerates for a while only, by uid.

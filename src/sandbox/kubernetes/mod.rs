@@ -10,7 +10,7 @@
 //! # Caveats
 //! Bodies are JSON: protobuf, which `kubectl auth can-i` and a few generators of `kubectl create` send, is refused with 415.
 //! Not emulated: authentication (authorisation only as [`KubernetesEmulator::grant_only`] says), field ownership and server-side apply, admission webhooks,
-//! `exec`, `attach` and port forwarding, following logs, Jobs that run, and autoscaling.
+//! `attach` and port forwarding, what `exec` reads from its standard input, following logs, Jobs that run, and autoscaling.
 
 mod authorisation;
 mod cluster;
@@ -258,6 +258,18 @@ impl KubernetesEmulator {
             for container in container_names(&object) {
                 state.logs.insert((uid(&object).to_owned(), container.to_owned()), log.to_owned());
             }
+            Some(())
+        })
+    }
+
+    /// What a program, given as its command line, prints in the containers of a pod.
+    ///
+    /// # Errors
+    /// If there is no such pod.
+    pub fn set_program(&self, ns: &str, pod: &str, command: &str, output: &str) -> Result<(), KubernetesEmulatorError> {
+        self.change(&PODS, ns, pod, |state, _| {
+            let pod = uid(state.store.get(&PODS, ns, pod)?).to_owned();
+            state.programs.entry(pod).or_default().insert(command.to_owned(), output.to_owned());
             Some(())
         })
     }

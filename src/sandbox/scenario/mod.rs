@@ -60,6 +60,6 @@ async fn expect(stage: &Stage, expected: &Expected) -> Result<(), StageError> {
         }
         Expected::NoWrites => stage.nothing_was_written(),
         Expected::Isolated => stage.is_isolated(),
-        Expected::Compute { path, value } => stage.compute_holds(path, value),
+        Expected::Holds { api, path, value } => stage.holds(*api, path, value),
     }
 }

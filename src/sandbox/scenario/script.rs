@@ -16,7 +16,10 @@
 //! expect no writes
 //! expect isolated
 //! expect compute groups/GROUP/targetSize: 1
+//! expect kubernetes nodes/NODE/unschedulable: true
 //! ```
+//!
+//! In what is typed, `{request}` is the request of the newest plan message.
 
 /// A scenario, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +78,8 @@ pub(super) enum Happening {
     DaemonSet { namespace: String, name: String },
     /// A NetworkPolicy lets everything of a namespace through.
     AllowAll { namespace: String, policy: String },
+    /// A node does not answer its control plane, or answers again.
+    Node { name: String, answers: bool },
     /// Slack's connections break.
     CutSockets,
 }
@@ -99,8 +104,8 @@ pub(super) enum Expected {
     NoWrites,
     /// The suspect's node is isolated, by the state of the emulators.
     Isolated,
-    /// What the emulated projects hold at a path, as JSON; `null` for nothing.
-    Compute { path: String, value: serde_json::Value },
+    /// What an emulated API holds at a path, as JSON; `null` for nothing.
+    Holds { api: Api, path: String, value: serde_json::Value },
 }
 
 /// A line that is not understood.
@@ -162,9 +167,9 @@ fn expectation(text: &str) -> Option<Expected> {
         None => None,
         Some(("in channel", words)) => Some(Expected::InChannel(words.to_owned())),
         Some(("in thread", words)) => Some(Expected::InThread(words.to_owned())),
-        Some((path, value)) if path.starts_with("compute ") => {
-            let path = path.split_once(' ').map(|(_, path)| path.to_owned())?;
-            Some(Expected::Compute { path, value: serde_json::from_str(value).ok()? })
+        Some((at, value)) if at.contains('/') => {
+            let (name, path) = at.split_once(' ')?;
+            Some(Expected::Holds { api: api(name)?, path: path.to_owned(), value: serde_json::from_str(value).ok()? })
         }
         Some((who, words)) => Some(Expected::Reads { who: name(who.strip_suffix(" reads")?)?, words: words.to_owned() }),
     }
@@ -192,14 +197,19 @@ fn happening(words: &[&str]) -> Option<Happening> {
         ["recreate", "instance", name] => Some(Happening::RecreateInstance { name: owned(name) }),
         ["tag", name, tag] => Some(Happening::TouchTags { name: owned(name), tag: owned(tag) }),
         ["lose", times, "answers", "of", api, method, part] => {
-            let api = match *api {
-                "kubernetes" => Api::Kubernetes,
-                "compute" => Api::Compute,
-                _ => return None,
-            };
-            Some(Happening::LoseAnswers { api, method: owned(method), part: owned(part), times: times.parse().ok()? })
+            Some(Happening::LoseAnswers { api: self::api(api)?, method: owned(method), part: owned(part), times: times.parse().ok()? })
         }
+        ["node", name, "answers", "again"] => Some(Happening::Node { name: owned(name), answers: true }),
+        ["node", name, "stops", "answering"] => Some(Happening::Node { name: owned(name), answers: false }),
         ["cut", "sockets"] => Some(Happening::CutSockets),
+        _ => None,
+    }
+}
+
+fn api(name: &str) -> Option<Api> {
+    match name {
+        "kubernetes" => Some(Api::Kubernetes),
+        "compute" => Some(Api::Compute),
         _ => None,
     }
 }
@@ -224,9 +234,9 @@ mod tests {
                     amir presses Ask again\n8 minutes pass\nrestart\ncrash\nhappens: recreate pod a/b\nhappens: budget a/b needs 3\n\
                     happens: daemon set a/b starts\nhappens: policy a/b allows all\n\
                     happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
-                    expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1";
+                    expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
-        assert_eq!(scenario, Ok(19));
+        assert_eq!(scenario, Ok(20));
         for wrong in [
             "rosa types x",
             "expect nothing",
@@ -234,7 +244,7 @@ mod tests {
             "Rosa reacts x",
             "x minutes pass",
             "expect rosa hears: x",
-            "expect compute a: b",
+            "expect compute a/c: b",
         ] {
             assert_eq!(Scenario::parse(wrong), Err(ScriptError { line: 1, text: wrong.to_owned() }));
         }

@@ -10,6 +10,7 @@ use axum::http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use stanch_commands::plan::Form;
+use stanch_commands::target::RequestId;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,8 @@ use crate::sandbox::server::{Fault, FaultRule};
 use crate::sandbox::slack::{Entry, SlackEmulator, SlackEmulatorError, Workspace};
 use crate::sandbox::world::World;
 
+/// In what is typed: the request of the newest plan message.
+const REQUEST: &str = "{request}";
 /// The channel in which scenarios are played unless they say otherwise.
 const CHANNEL: &str = "C0INCIDENTS";
 /// Pace of the bot's public messages: quick, since nobody reads along.
@@ -259,7 +262,11 @@ impl Stage {
                 found.map(|channel| channel.id.clone()).ok_or_else(|| StageError::NoChannel(name.to_owned()))?
             }
         };
-        self.slack.type_command(&self.user(who)?, &channel, command).await.map(drop)?;
+        let command = match command.contains(REQUEST) {
+            true => command.replace(REQUEST, &self.newest_request().await?),
+            false => command.to_owned(),
+        };
+        self.slack.type_command(&self.user(who)?, &channel, &command).await.map(drop)?;
         Ok(())
     }
 
@@ -277,6 +284,16 @@ impl Stage {
         let (ts, action) = self.newest("button", label).await?;
         self.slack.click(&self.user(who)?, CHANNEL, &ts, &action).await.map(drop)?;
         Ok(())
+    }
+
+    /// The request of the newest plan message.
+    async fn newest_request(&self) -> Result<String, StageError> {
+        let (plan, _) = self.newest("plan message", "Approve").await?;
+        let entries = self.slack.channel_transcript(CHANNEL);
+        let text = entries.iter().find(|entry| entry.ts == plan).map(Entry::visible_text).unwrap_or_default();
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+        let id = text.split(word).find(|word| word.parse::<RequestId>().is_ok());
+        id.map(ToOwned::to_owned).ok_or_else(|| StageError::NotThere("request id in the plan message".into(), text))
     }
 
     /// The newest message with a button of this label: its timestamp and the button's action.
@@ -310,6 +327,8 @@ impl Stage {
                 let method = Method::from_bytes(method.as_bytes()).ok();
                 wire.inject(FaultRule { method, uri_contains: part.clone(), skip: 0, times: *times, fault: Fault::ResetAfter });
             }
+            Happening::Node { name, answers: true } => self.kubernetes.set_node_ready(name)?,
+            Happening::Node { name, answers: false } => self.kubernetes.set_node_unreachable(name)?,
             Happening::CutSockets => self.slack.cut_sockets(),
         }
         Ok(())
@@ -338,9 +357,12 @@ impl Stage {
         }
     }
 
-    /// What the emulated projects hold at a path of [`ComputeEmulator::snapshot_state`].
-    pub(super) fn compute_holds(&self, path: &str, wanted: &Value) -> Result<(), StageError> {
-        let state = self.compute.snapshot_state();
+    /// What an emulated API holds at a path of its `snapshot_state`.
+    pub(super) fn holds(&self, api: Api, path: &str, wanted: &Value) -> Result<(), StageError> {
+        let state = match api {
+            Api::Kubernetes => self.kubernetes.snapshot_state(),
+            Api::Compute => self.compute.snapshot_state(),
+        };
         let found = state.pointer(&format!("/{path}")).unwrap_or(&Value::Null);
         match found == wanted {
             true => Ok(()),

@@ -73,6 +73,8 @@ pub struct Chatter {
     pub votes: BTreeMap<MessageRef, Votes>,
     /// This many calls fail first.
     pub failing: usize,
+    /// Readings of votes that fail from now on.
+    pub unreadable: usize,
 }
 
 impl Outside {
@@ -255,8 +257,9 @@ impl AuditLog for Ports {
 
 #[async_trait]
 impl EvidenceStore for Ports {
-    async fn keep(&self, _: &RequestId, artefacts: Vec<Artefact>) -> Result<Vec<Exhibit>, EvidenceLost> {
-        Ok(artefacts.into_iter().map(|file| Exhibit { path: file.path, sha256: "0".repeat(64), bytes: 0 }).collect())
+    async fn keep(&self, _: &Custody, artefacts: Vec<Artefact>) -> Result<Kept, EvidenceLost> {
+        let exhibits = artefacts.into_iter().map(|file| Exhibit { path: file.path, sha256: "0".repeat(64), bytes: 0 }).collect();
+        Ok(Kept { exhibits, manifest_sha256: "0".repeat(64) })
     }
 }
 
@@ -302,7 +305,12 @@ impl Chat for Ports {
         Ok(())
     }
     async fn votes(&self, posted: &MessageRef) -> Result<Votes, ChatError> {
-        Ok(self.0.chat.lock().unwrap().votes.get(posted).cloned().unwrap_or_default())
+        let mut chat = self.0.chat.lock().unwrap();
+        if chat.unreadable > 0 {
+            chat.unreadable -= 1;
+            return Err(ChatError::Unavailable("down".into()));
+        }
+        Ok(chat.votes.get(posted).cloned().unwrap_or_default())
     }
     async fn subject(&self, account: &Account) -> Option<Subject> {
         if self.0.vanishing.lock().unwrap().remove(&account.id) {

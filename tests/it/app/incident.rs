@@ -202,6 +202,21 @@ async fn a_vote_whose_look_up_fails_is_lost_and_counts_again_when_it_works() {
     assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
 }
 
+/// Goal: no vote is lost because it came before the record of the message that it stands on. Method: it stands there from the beginning, and
+/// nobody hints at it; the first readings fail.
+#[tokio::test]
+async fn a_vote_that_came_before_the_message_was_known_counts() {
+    let theatre = Theatre::new(Death::Never);
+    {
+        let mut chat = theatre.outside.chat.lock().unwrap();
+        chat.unreadable = 2;
+        let plan = stanch::core::identity::MessageRef { channel: super::channel(), id: "m0".into() };
+        chat.votes.entry(plan).or_default().yes.insert(account(AMIR));
+    }
+    theatre.types(ROSA, QUARANTINE).await;
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
+}
+
 #[tokio::test]
 async fn a_role_that_was_lost_since_the_vote_starts_nothing() {
     let (theatre, id, request, plan) = proposed().await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use stanch::app::{Cluster, Landmark, Parts, Settings};
+use stanch::app::{Cluster, Doctor, Landmark, Parts, Settings};
 use stanch::core::identity::{Account, ChannelRef, MessageRef, Platform};
 use stanch::core::policy::Policy;
 use stanch::core::request::{Request, Stage};
@@ -74,6 +74,7 @@ fn begin(outside: &Arc<Outside>) -> Life {
         deliveries: ports.clone(),
         clock: ports.clone(),
         ids: ports.clone(),
+        doctor: Doctor::default(),
     };
     let (events, inbox) = mpsc::channel(64);
     let shutdown = CancellationToken::new();

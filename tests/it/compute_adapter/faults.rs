@@ -10,11 +10,11 @@ use stanch_commands::action::ComputeAction;
 
 use super::{Bench, ID, NODE, TAG, failed, instance, rules, succeeded, tag};
 
-fn fault(method: Option<Method>, uri: &str, times: usize, fault: Fault) -> FaultRule {
+pub fn fault(method: Option<Method>, uri: &str, times: usize, fault: Fault) -> FaultRule {
     FaultRule { method, uri_contains: uri.into(), skip: 0, times, fault }
 }
 
-fn answer(status: u16, reason: &str, message: &str) -> Fault {
+pub fn answer(status: u16, reason: &str, message: &str) -> Fault {
     let error = json!({ "message": message, "domain": "global", "reason": reason });
     let body: Value = json!({ "error": { "code": status, "message": message, "errors": [error] } });
     Fault::Answer { status: StatusCode::from_u16(status).unwrap(), headers: vec![], body }

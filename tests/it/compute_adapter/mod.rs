@@ -10,6 +10,7 @@
 
 mod deletion;
 mod faults;
+pub mod ssh;
 mod steps;
 mod survey;
 

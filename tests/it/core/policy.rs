@@ -69,6 +69,25 @@ fn the_empty_policy_denies_everything() {
     assert_eq!(policy.approvals_needed(Phase::Contain), None, "and no phase that changes anything can run");
 }
 
+/// What can warn an attacker is permitted by its name alone: `*` does not cover it, and it permits nothing else.
+#[test]
+fn exec_has_to_be_named() {
+    let policy = |commands: &str| {
+        Policy::from_toml(&format!(
+            "[people.rosa]\nslack = \"U1\"\n[roles.responder]\npeople = [\"rosa\"]\n[[permits]]\nid = \"p\"\nroles = [\"responder\"]\n\
+             commands = [\"{commands}\"]\nclusters = [\"*\"]\nnamespaces = [\"*\"]"
+        ))
+    };
+    let permits = |commands: &str, command: &str| {
+        let ask = Ask { command, cluster: Some("prod"), namespace: Some("shop") };
+        policy(commands).unwrap().may_request(&subject("slack:U1"), &ask).permitted
+    };
+    assert_eq!(["inspect", "inspect --exec"].map(|command| permits("*", command)), [true, false]);
+    assert_eq!(["inspect", "inspect --exec"].map(|command| permits("inspect", command)), [true, false]);
+    assert_eq!(["inspect", "inspect --exec"].map(|command| permits("inspect --exec", command)), [false, true]);
+    assert!(policy("inspect --exek").is_err());
+}
+
 #[test]
 fn every_mistake_in_a_policy_is_named() {
     let text = r#"

@@ -36,7 +36,8 @@ pub async fn contract(client: Client, node_name: &str) {
     let saved = subject.succeeds(&KubernetesAction::CapturePriorState { node: node.clone(), suspects: vec![pod.clone()] }).await;
     let Some(Prior::Node(prior)) = saved.prior else { panic!("{:?}", saved.prior) };
     assert!(!prior.unschedulable);
-    assert_eq!(prior.suspects[0].labels["app"], "cart");
+    let label = prior.suspects.first().and_then(|suspect| suspect.labels.get("app"));
+    assert_eq!(label.map(String::as_str), Some("cart"));
 
     evidence(&subject).await;
 
@@ -99,7 +100,16 @@ async fn evidence(subject: &Subject) {
     let performed = subject.perform(&collect).await;
     let Outcome::Succeeded(receipt) = &performed.outcome else { panic!("{performed:?}") };
     let paths: Vec<&str> = performed.artefacts.iter().map(|file| file.path.as_str()).collect();
-    for ending in ["node.json", "/pod.json", "/events.json", "/secret-names.json", "/network-policies.json"] {
+    for ending in [
+        "node.json",
+        "pods-on-node.json",
+        "/pod.json",
+        "/events.json",
+        "/secret-names.json",
+        "/network-policies.json",
+        "/images.json",
+        "/identity.json",
+    ] {
         assert!(paths.iter().any(|path| path.ends_with(ending)), "{ending} is not among {paths:?}; missing: {:?}", receipt.details);
     }
     // A control plane without kubelets has no logs, and makes service accounts when it comes to it: what is missing is named.

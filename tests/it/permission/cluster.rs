@@ -14,7 +14,7 @@ use stanch::adapters::kubernetes::KubernetesCluster;
 use stanch::core::step::{Outcome, Receipt};
 use stanch::ports::{Actuator as _, Surveyor as _};
 use stanch::sandbox::kubernetes::KubernetesEmulator;
-use stanch_commands::action::{Drain, KubernetesAction};
+use stanch_commands::action::{Drain, KubernetesAction, Probe};
 use stanch_commands::facts::KubernetesFacts;
 use stanch_commands::permission::{ClusterRight, Entry, KUBERNETES, SURVEYS};
 use stanch_commands::target::{PodRef, TargetName};
@@ -94,6 +94,7 @@ fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>) -> Vec<Kubernete
     vec![
         KubernetesAction::CapturePriorState { node: node.clone(), suspects: suspects.clone() },
         KubernetesAction::CollectEvidence { node: node.clone(), suspects },
+        KubernetesAction::RunProbes { pod: suspect.clone(), probes: Probe::ALL.into() },
         KubernetesAction::Cordon(node.clone()),
         KubernetesAction::DisableScaleDown(node.clone()),
         KubernetesAction::ExcludeFromLoadBalancers(node.clone()),
@@ -120,15 +121,14 @@ async fn tried(entry: &Entry, rights: &BTreeSet<ClusterRight>) -> Result<(), Str
     }
     let facts = survey(&cluster, TARGETS.first().unwrap()).await.unwrap();
     let suspects = facts.pods.iter().filter(|pod| TARGETS.iter().any(|target| target.ends_with(&pod.pod.to_string())));
-    // Of a ReplicationController no more than its name is evidence.
-    let suspects = suspects.filter(|pod| pod.pod.name.as_str() != "legacy-a").map(|pod| pod.pod.clone()).collect();
+    let suspects = suspects.map(|pod| pod.pod.clone()).collect();
     for action in every_action(&facts, suspects) {
         let this = action.variant() == entry.what;
         if this {
             emulator.grant_only(granted());
         }
         match (this, cluster.perform(&action, &licensed(action.clone(), "one")).await.outcome) {
-            (true, Outcome::Succeeded(Receipt { details, .. })) if entry.what == "CollectEvidence" && !details.is_empty() => {
+            (true, Outcome::Succeeded(Receipt { details, .. })) if details.iter().any(|line| line.starts_with("missing: ")) => {
                 return Err(details.join("; "));
             }
             (true, Outcome::Succeeded(_)) => return Ok(()),

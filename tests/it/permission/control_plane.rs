@@ -2,13 +2,22 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams, PostParams};
+use serde_json::json;
 use stanch::adapters::kubernetes::KubernetesCluster;
 use stanch::ports::Surveyor as _;
 use stanch::sandbox::world::World;
+use stanch_commands::action::{KubernetesAction, Probe};
 use stanch_commands::target::TargetName;
 
 use crate::control_plane::ControlPlane;
+use crate::kubernetes_adapter::Subject;
 use crate::kubernetes_adapter::contract::contract;
 use crate::support::skip;
 
@@ -35,5 +44,46 @@ async fn the_cluster_role_is_enough_for_the_kubernetes_side_of_a_quarantine() {
     kubectl.arg("--kubeconfig").arg(plane.kubeconfig()).args(["--context", plane.context(), "apply", "-f"]).arg(file);
     let Ok(applied) = kubectl.output() else { return skip("cluster-role-on-control-plane", "there is no kubectl") };
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    let reached = probed(&plane, bot).await;
+    assert!(reached.iter().all(|line| line.contains("the API answers 5")), "no kubelet is there, but the way to it is open: {reached:?}");
+    for verb in ["get", "create"] {
+        without_exec(&plane, bot, verb).await;
+        let refused = probed(&plane, bot).await;
+        assert!(refused.iter().all(|line| line.ends_with("no right to create pods/exec")), "without {verb}: {refused:?}");
+    }
     contract(plane.client(bot).await, plane.node(NODE)).await;
+}
+
+/// What is missing of the probes of a pod.
+async fn probed(plane: &ControlPlane, bot: &str) -> Vec<String> {
+    let pods: Api<Pod> = Api::namespaced(plane.client(plane.context()).await, "shop");
+    let pod = pods.list(&ListParams::default().labels("app=cart")).await.unwrap().items.remove(0);
+    let subject = Subject::of(plane.client(bot).await, &format!("pod shop/{}", pod.name_any())).await;
+    let pod = subject.facts.suspect.clone().unwrap().pod;
+    let details = subject.succeeds(&KubernetesAction::RunProbes { pod, probes: Probe::ALL.into() }).await.details;
+    assert_eq!(details.len(), Probe::ALL.len());
+    details
+}
+
+/// Leaves of the rights on `pods/exec` all but one.
+async fn without_exec(plane: &ControlPlane, bot: &str, verb: &str) {
+    let roles: Api<ClusterRole> = Api::all(plane.client(plane.context()).await);
+    let mut role = roles.get("stanch").await.unwrap();
+    for rule in role.rules.iter_mut().flatten().filter(|rule| rule.resources.iter().flatten().any(|resource| resource == "pods/exec")) {
+        rule.verbs = ["get", "create"].into_iter().filter(|kept| *kept != verb).map(str::to_owned).collect();
+    }
+    roles.replace("stanch", &PostParams::default(), &role).await.unwrap();
+    // The authoriser learns of it by a watch.
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(plane.client(bot).await);
+    for asked in ["get", "create"] {
+        while granted(&reviews, asked).await != (asked != verb) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn granted(reviews: &Api<SelfSubjectAccessReview>, verb: &str) -> bool {
+    let attributes = json!({ "resource": "pods", "subresource": "exec", "verb": verb });
+    let review = serde_json::from_value(json!({ "metadata": {}, "spec": { "resourceAttributes": attributes } })).unwrap();
+    reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed
 }

@@ -9,9 +9,13 @@ use stanch::ports::Actuator as _;
 use stanch_commands::action::{Action, ComputeAction};
 use stanch_commands::facts::ComputeFacts;
 use stanch_commands::permission::{COMPUTE, Entry, ProjectRight, SURVEYS};
+use stanch_commands::target::InstanceRef;
 
 use crate::compute_adapter::{Bench, NODE, TAG, group, instance, labels, name, rules, tag};
 use crate::support::licensed;
+
+/// The other member of the group.
+const OTHER: &str = "gke-sandbox-public-1a2b3c4d-m4q9";
 
 /// One of each variant, in an order in which a fresh project takes them. A variant that is missing here fails the test below.
 fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
@@ -20,6 +24,7 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     let (instance, group) = (instance(), facts.group.clone().unwrap().group);
     let mut actions = vec![
         ComputeAction::CapturePriorState { instance: instance.clone(), group: Some(group.clone()) },
+        ComputeAction::CollectEvidence { instance: instance.clone() },
         ComputeAction::SnapshotDisk { disk: disk(0), name: name("snap-1"), labels: labels() },
         ComputeAction::SnapshotDisk { disk: disk(1), name: name("snap-2"), labels: labels() },
         ComputeAction::AbandonInstance { instance: instance.clone(), group: group.clone() },
@@ -29,7 +34,15 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     actions.extend(rules().into_iter().map(ComputeAction::EnsureFirewallRule));
     actions.push(tag(rules()));
     actions.push(ComputeAction::RemoveExternalIp { instance: instance.clone(), access });
-    actions.push(ComputeAction::VerifyIsolation { instance, tag: name(TAG), rules: rules(), group: Some(group) });
+    actions.push(ComputeAction::VerifyIsolation { instance: instance.clone(), tag: name(TAG), rules: rules(), group: Some(group.clone()) });
+    actions.push(ComputeAction::CollectEvidence { instance: instance.clone() });
+    actions.extend(crate::compute_adapter::ssh::every_action());
+    // The other member goes through the group, the abandoned instance by itself.
+    let other = InstanceRef { name: name(OTHER), id: 6_120_613_059_854_544_702.into(), ..instance.clone() };
+    let delete = |instance: &InstanceRef, group| ComputeAction::DeleteInstance { instance: instance.clone(), group, waiver: None };
+    actions.push(ComputeAction::VerifySnapshots { snapshots: vec![(disk(0), name("snap-1")), (disk(1), name("snap-2"))] });
+    actions.push(ComputeAction::AllowDeletion(instance.clone()));
+    actions.extend([delete(&other, Some(group)), delete(&instance, None)]);
     actions
 }
 
@@ -71,6 +84,9 @@ async fn tried(entry: &Entry, permissions: &BTreeSet<ProjectRight>, regional: bo
         found |= this;
         let licence = licensed(Action::Compute(action.clone()), "one");
         match (this, bench.compute.perform(&action, &licence).await.outcome) {
+            (true, Outcome::Succeeded(receipt)) if receipt.details.iter().any(|line| line.starts_with("missing: ")) => {
+                return Err(receipt.details.join("; "));
+            }
             (_, Outcome::Succeeded(_)) => {}
             (true, outcome) => return Err(format!("{outcome:?}")),
             (false, outcome) => panic!("{action:?}: {outcome:?}"),

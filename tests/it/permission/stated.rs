@@ -14,6 +14,8 @@ use crate::plans::{SUSPECT, facts, plan};
 fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     let takes = |argument| definition.arguments.contains(&argument);
     let target = if takes(Argument::Node) { format!("node {}", facts().kubernetes.node.node.name) } else { SUSPECT.to_owned() };
+    let key = "key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\" via:bastion";
+    let target = if takes(Argument::Key) { format!("{target} {key}") } else { target };
     let mut lines = vec![format!("{} {target}", definition.name)];
     if takes(Argument::IsolateFirst) {
         lines.push(format!("{} {target} --isolate-first", definition.name));
@@ -21,7 +23,19 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     if takes(Argument::ScaleToZero) {
         lines.push(format!("{} {target} --scale-to-zero", definition.name));
     }
-    let variations: [fn(&mut Facts); 2] = [|_| {}, |facts| facts.kubernetes.node.unschedulable = true];
+    if takes(Argument::Exec) {
+        lines.push(format!("{} {target} --exec", definition.name));
+    }
+    if takes(Argument::StopNow) {
+        lines.push(format!("{} {target} --stop-now reason:\"why\"", definition.name));
+    }
+    let variations: [fn(&mut Facts); 5] = [
+        |facts| *facts = crate::compute_plans::abandoned_and_kept(),
+        |_| {},
+        |facts| facts.kubernetes.node.unschedulable = true,
+        |facts| *facts = crate::compute_plans::beside_bastion(),
+        |facts| *facts = crate::compute_plans::opened(Form::Strict),
+    ];
     let mut found = BTreeSet::new();
     for (line, change) in lines.iter().flat_map(|line| variations.iter().map(move |change| (line, change))) {
         let mut facts = facts();
@@ -35,11 +49,13 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     found
 }
 
-/// Both sides save a prior state.
+/// Both sides save a prior state and collect evidence.
 fn label(entry: &Entry) -> &'static str {
     match entry.what {
         "CapturePriorState" if entry.project.is_empty() => "CapturePriorState of the cluster",
         "CapturePriorState" => "CapturePriorState of the project",
+        "CollectEvidence" if entry.project.is_empty() => "CollectEvidence of the cluster",
+        "CollectEvidence" => "CollectEvidence of the project",
         what => what,
     }
 }

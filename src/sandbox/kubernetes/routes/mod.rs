@@ -1,5 +1,6 @@
 //! The HTTP side: from a request to an answer.
 
+mod exec;
 mod pods;
 mod read;
 mod request;
@@ -51,6 +52,9 @@ pub fn router(api: Api) -> Router {
 
 async fn handle(Shared(api): Shared<Api>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    if parts.headers.contains_key(header::UPGRADE) && parts.uri.path().ends_with("/exec") {
+        return exec::exec(api, parts).await;
+    }
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => return Failure::bad_request(format!("the body cannot be read: {error}")).response(),
@@ -136,10 +140,14 @@ fn resource(api: &Api, call: &Call, target: Target<'_>) -> Answer {
 /// Before anything else is looked at, as the API server does.
 fn authorise(api: &Api, call: &Call, target: &Target<'_>) -> Result<(), Failure> {
     let watches = call.parts.uri.query().is_some_and(|query| query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")));
+    authorise_as(api, target, target.verb(&call.parts.method, watches))
+}
+
+fn authorise_as(api: &Api, target: &Target<'_>, verb: &str) -> Result<(), Failure> {
     let attempt = Attempt {
         resource: target.resource,
         subresource: target.subresource.map(|sub| sub.name),
-        verb: target.verb(&call.parts.method, watches),
+        verb,
         namespace: target.namespace,
         name: target.name.unwrap_or_default(),
     };

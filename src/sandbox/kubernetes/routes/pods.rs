@@ -1,4 +1,4 @@
-//! What hangs below a pod: eviction, logs, and the refusal to run anything in it.
+//! What hangs below a pod: eviction, logs, and the refusal to run anything in it without a WebSocket.
 
 use axum::http::StatusCode;
 use k8s_openapi::api::policy::v1::Eviction;
@@ -81,7 +81,7 @@ pub fn log(api: &Api, target: &Target<'_>, pod_name: &str, query: &Query) -> Ans
     Ok(text(log))
 }
 
-/// `…/exec`: there is no container to run anything in.
+/// `…/exec` without an upgrade.
 pub fn exec() -> Answer {
-    Err(Failure::bad_request("exec is not emulated"))
+    Err(Failure::bad_request("Upgrade request required"))
 }

@@ -1,0 +1,109 @@
+//! `revoke-ssh`: takes back what `allow-ssh` gave.
+
+use crate::abandon;
+use crate::action::ComputeAction;
+use crate::allow_ssh::{self, Way};
+use crate::definition::{Argument, Context, Definition, Does, Phase};
+use crate::facts::{ComputeFacts, Facts, NeighbourFacts};
+use crate::guard;
+use crate::plan::{Consequences, Draft, Edge, Form, StepId, Steps};
+use crate::refusal::Refusal;
+use crate::ssh_key::is_ours;
+
+/// The command.
+pub static DEFINITION: Definition = Definition {
+    name: "revoke-ssh",
+    phase: Phase::Contain,
+    summary: "take back what allow-ssh gave: the rule, the tags, the key",
+    details: "Removes the keys that Stanch added (or the one that is named), and no other. The rule and the tags go with the last key. Sessions \
+              that are open can survive until they end.",
+    arguments: &[
+        Argument::PodOrNode,
+        Argument::OptionalKey,
+        Argument::Via,
+        Argument::Cluster,
+        Argument::Incident,
+        Argument::Reason,
+        Argument::DryRun,
+    ],
+    examples: &["node gke-prod-pool-1-abcd"],
+    does: Does::Mitigate(plan),
+};
+
+fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
+    let compute = guard::instance(facts)?;
+    guard::suspect(facts, context)?;
+    let mut consequences = Consequences {
+        noticeable: vec!["who is root on the VM sees the key go".into()],
+        residual_risk: vec!["sessions that are open can survive until they end; what was installed through them stays".into()],
+        ..Consequences::default()
+    };
+    let (revoked, kept) = keys(compute, context);
+    let mut steps = Steps::default();
+    let saved = abandon::save_prior_state(&mut steps, compute);
+    let mut on_target: Vec<StepId> = Vec::new();
+    match kept {
+        0 => on_target.extend(close(&mut steps, compute, context, saved, &mut consequences)),
+        kept => consequences.decisions.push(format!("{kept} more keys by Stanch stay, and so do the rule and the tags")),
+    }
+    for line in revoked {
+        // One after the other: operations on one instance may not overlap.
+        let action = ComputeAction::RemoveSshKey { instance: compute.instance.clone(), line };
+        let after = on_target.last().map(|previous| Edge::After(*previous));
+        on_target.push(steps.add(action, [Edge::Requires(saved)].into_iter().chain(after)));
+    }
+    let steps = steps.finish();
+    match steps.len() {
+        0 | 1 => Err(Refusal::AlreadySo(format!("nothing that `allow-ssh` gave is left on {}", compute.instance.name))),
+        _ => Ok(guard::draft(DEFINITION.name, facts, context, consequences, steps)),
+    }
+}
+
+/// The lines to remove, and how many lines of ours stay.
+fn keys(compute: &ComputeFacts, context: &Context) -> (Vec<String>, usize) {
+    let (revoked, kept): (Vec<&String>, Vec<&String>) = compute.ssh.keys.iter().partition(|line| match &context.arguments.key {
+        Some(key) => key.is_on(line),
+        None => is_ours(line),
+    });
+    (revoked.into_iter().cloned().collect(), kept.into_iter().filter(|line| is_ours(line)).count())
+}
+
+/// Adds what closes the way, the rule first. Returns the steps on the instance itself.
+fn close(steps: &mut Steps, compute: &ComputeFacts, context: &Context, saved: StepId, consequences: &mut Consequences) -> Option<StepId> {
+    let ways: Vec<Way> = compute.interfaces.iter().map(|interface| allow_ssh::way(context.form, &compute.instance, &interface.network)).collect();
+    let way = ways.first()?;
+    let instance = &compute.instance;
+    let found = compute.firewall.iter().find(|rule| rule.name == way.rule.name && ways.iter().any(|way| way.rule.network == rule.network));
+    let others = others(compute, way, context);
+    let mut needs = vec![Edge::Requires(saved)];
+    match found {
+        Some(_) if !others.is_empty() => {
+            consequences.decisions.push(format!("rule {} stays: it also lets SSH in to {}", way.rule.name, others.join(", ")));
+            return None;
+        }
+        Some(rule) if ways.iter().any(|way| way.rule == *rule) => {
+            let remove = ComputeAction::RemoveFirewallRule { rule: rule.clone(), instance: instance.clone() };
+            needs.push(Edge::After(steps.add(remove, needs.iter().copied())));
+        }
+        Some(rule) => consequences.decisions.push(format!("rule {} is not as Stanch made it and stays: look at it", rule.name)),
+        None => {}
+    }
+    for via in compute.ssh.neighbours.iter().filter(|via| is_intermediate(via, way, context)) {
+        let untag = ComputeAction::UntagIntermediate { intermediate: via.instance.clone(), tag: way.source.clone() };
+        steps.add(untag, needs.iter().copied());
+    }
+    let opened = context.form == Form::Strict && compute.tags.contains(way.target.as_str());
+    opened.then(|| steps.add(ComputeAction::UntagInstance { instance: instance.clone(), tag: way.target.clone() }, needs.iter().copied()))
+}
+
+/// Other instances that the rule lets SSH in to: under the guide's form there is one rule for all.
+fn others<'f>(compute: &'f ComputeFacts, way: &Way, context: &Context) -> Vec<&'f str> {
+    let tagged = |neighbour: &&NeighbourFacts| context.form == Form::Guide && neighbour.tags.contains(way.target.as_str());
+    compute.ssh.neighbours.iter().filter(tagged).map(|neighbour| neighbour.instance.name.as_str()).collect()
+}
+
+/// The guide's tag may be somebody else's, so under its form only a named intermediate loses it.
+fn is_intermediate(neighbour: &NeighbourFacts, way: &Way, context: &Context) -> bool {
+    let named = context.arguments.via.as_ref() == Some(&neighbour.instance.name);
+    neighbour.tags.contains(way.source.as_str()) && (named || context.form == Form::Strict)
+}
