@@ -91,7 +91,10 @@ pub fn needed(method: &str, body: &Value) -> Vec<String> {
         ("instanceGroupManagers", "listManagedInstances") => vec!["instanceGroupManagers.get"],
         ("instanceGroupManagers", "abandonInstances" | "deleteInstances" | "resize") => vec!["instanceGroupManagers.update"],
         ("instances", "setDiskAutoDelete") => vec!["instances.setDiskAutoDelete", "disks.update"],
-        ("instances", "addAccessConfig") => vec!["instances.addAccessConfig", "subnetworks.useExternalIp"],
+        ("instances", "addAccessConfig") => {
+            let reserved = has("natIP").then_some("addresses.use");
+            ["instances.addAccessConfig", "subnetworks.useExternalIp"].into_iter().chain(reserved).collect()
+        }
         ("instances", "insert") => {
             let metadata = has("metadata").then_some("instances.setMetadata");
             let more = metadata.into_iter().chain(has("tags").then_some("instances.setTags"));

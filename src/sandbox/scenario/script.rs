@@ -76,6 +76,8 @@ pub(super) enum Happening {
     LoseAnswers { api: Api, method: String, part: String, times: usize },
     /// A node does not answer its control plane, or answers again.
     Node { name: String, answers: bool },
+    /// Somebody deletes every snapshot of a disk.
+    DeleteSnapshots { disk: String },
     /// Slack's connections break.
     CutSockets,
 }
@@ -189,6 +191,7 @@ fn happening(words: &[&str]) -> Option<Happening> {
         }
         ["node", name, "answers", "again"] => Some(Happening::Node { name: owned(name), answers: true }),
         ["node", name, "stops", "answering"] => Some(Happening::Node { name: owned(name), answers: false }),
+        ["delete", "snapshots", "of", disk] => Some(Happening::DeleteSnapshots { disk: owned(disk) }),
         ["cut", "sockets"] => Some(Happening::CutSockets),
         _ => None,
     }
@@ -220,10 +223,10 @@ mod tests {
     fn every_form_is_understood_and_nothing_else() {
         let text = "# comment\n\nrosa: /stanch quarantine pod a/b incident:x\nrosa in #random: /stanch\namir reacts x\namir takes back x\n\
                     amir presses Ask again\n8 minutes pass\nrestart\ncrash\nhappens: recreate pod a/b\nhappens: budget a/b needs 3\n\
-                    happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
+                    happens: delete snapshots of a\nhappens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
                     expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
-        assert_eq!(scenario, Ok(18));
+        assert_eq!(scenario, Ok(19));
         for wrong in [
             "rosa types x",
             "expect nothing",

@@ -33,9 +33,11 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     ];
     actions.extend(rules().into_iter().map(ComputeAction::EnsureFirewallRule));
     actions.push(tag(rules()));
-    actions.push(ComputeAction::RemoveExternalIp { instance: instance.clone(), access });
+    actions.push(ComputeAction::RemoveExternalIp { instance: instance.clone(), access: access.clone() });
     actions.push(ComputeAction::VerifyIsolation { instance: instance.clone(), tag: name(TAG), rules: rules(), group: Some(group.clone()) });
     actions.push(ComputeAction::CollectEvidence { instance: instance.clone() });
+    actions.push(ComputeAction::RestoreExternalIp { instance: instance.clone(), access });
+    actions.push(ComputeAction::ReleaseBootDisk { instance: instance.clone(), device: "persistent-disk-0".into() });
     actions.extend(crate::compute_adapter::ssh::every_action());
     // The other member goes through the group, the abandoned instance by itself.
     let other = InstanceRef { name: name(OTHER), id: 6_120_613_059_854_544_702.into(), ..instance.clone() };
