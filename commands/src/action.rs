@@ -89,6 +89,17 @@ pub enum KubernetesAction {
         /// Why it may go without stored evidence. `None`: the plan requires it.
         waiver: Option<String>,
     },
+    /// Annotation `cluster-autoscaler.kubernetes.io/safe-to-evict=false`, or the autoscaler removes the suspect's node with it.
+    KeepFromAutoscaler(PodRef),
+    /// `spec.replicas = 0` of a Deployment or StatefulSet: every pod of it ends.
+    ScaleToZero {
+        /// The workload.
+        workload: WorkloadRef,
+        /// How many replicas it wanted, to scale it back.
+        from: u32,
+    },
+    /// Reads back that the suspect carries its labels, that our policy is there, and who else selects it.
+    VerifyPodIsolation(PodIsolation),
     /// Reads the manifests of these workloads into the evidence store. One that cannot be read fails the step.
     SaveManifests(Vec<WorkloadRef>),
     /// Deletes a workload with everything that it owns, owner last (`propagationPolicy=Foreground`), so that nothing is started again
@@ -117,6 +128,23 @@ pub enum KubernetesAction {
         /// The suspects that must still be there, with the labels that they must carry.
         suspects: Vec<(PodRef, BTreeMap<String, String>)>,
     },
+}
+
+/// What must be so around an isolated pod, and what cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodIsolation {
+    /// The pod.
+    pub pod: PodRef,
+    /// Labels that it must carry.
+    pub labels: BTreeMap<String, String>,
+    /// Labels that it must not carry.
+    pub removed: BTreeSet<String>,
+    /// Who is known to select it all the same: `NetworkPolicy NAME` or `Service NAMESPACE/NAME`.
+    pub still: BTreeSet<String>,
+    /// What enforces policies on its node; `None` if nothing does.
+    pub enforced_by: Option<String>,
+    /// Why the pod cannot be called isolated even then. A phrase each.
+    pub open: Vec<String>,
 }
 
 /// A program that only reads, with every argument. Nothing of it comes from outside, and no shell is between.
@@ -447,7 +475,9 @@ impl Action {
             | Self::Compute(
                 ComputeAction::CapturePriorState { .. } | ComputeAction::CollectEvidence { .. } | ComputeAction::SnapshotDisk { .. },
             ) => ActionClass::Preserve,
-            Self::Kubernetes(KubernetesAction::VerifyNode { .. } | KubernetesAction::VerifyWorkloadGone { .. })
+            Self::Kubernetes(
+                KubernetesAction::VerifyNode { .. } | KubernetesAction::VerifyWorkloadGone { .. } | KubernetesAction::VerifyPodIsolation(_),
+            )
             | Self::Compute(ComputeAction::VerifyIsolation { .. } | ComputeAction::VerifySnapshots { .. } | ComputeAction::VerifySsh(_)) => {
                 ActionClass::Verify
             }
@@ -467,6 +497,8 @@ impl Action {
                 | KubernetesAction::AllowPodTraffic(_)
                 | KubernetesAction::DeletePod { .. }
                 | KubernetesAction::DeleteWorkload { .. }
+                | KubernetesAction::KeepFromAutoscaler(_)
+                | KubernetesAction::ScaleToZero { .. }
                 | KubernetesAction::Drain(_),
             )
             | Self::Compute(
@@ -504,6 +536,7 @@ impl Action {
                 | KubernetesAction::RunProbes { .. }
                 | KubernetesAction::SaveManifests(_)
                 | KubernetesAction::VerifyWorkloadGone { .. }
+                | KubernetesAction::VerifyPodIsolation(_)
                 | KubernetesAction::VerifyNode { .. },
             )
             | Self::Compute(
@@ -527,6 +560,9 @@ impl Action {
             Self::Kubernetes(KubernetesAction::DeletePod { .. }) => {
                 Undo::Impossible("the pod's memory and its emptyDir volumes are lost; its manifest is kept as evidence")
             }
+            Self::Kubernetes(KubernetesAction::ScaleToZero { .. }) => {
+                Undo::Impossible("its pods end with their memory; scaling back to the recorded number starts fresh ones")
+            }
             Self::Kubernetes(KubernetesAction::DeleteWorkload { .. }) => Undo::Impossible(
                 "its pods end for good; its manifests are kept as evidence, without the values of environment variables, to make it again by hand",
             ),
@@ -538,6 +574,7 @@ impl Action {
                 | KubernetesAction::Uncordon(_)
                 | KubernetesAction::DisableScaleDown(_)
                 | KubernetesAction::ExcludeFromLoadBalancers(_)
+                | KubernetesAction::KeepFromAutoscaler(_)
                 | KubernetesAction::KeepWhileUnreachable(_)
                 | KubernetesAction::DenyPodTraffic(_)
                 | KubernetesAction::LabelPod { .. }
@@ -624,13 +661,17 @@ impl KubernetesAction {
                 let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
                 format!("delete pod {pod} (grace period {grace_s} s){waived}")
             }
+            Self::KeepFromAutoscaler(pod) => format!("keep the autoscaler from removing pod {pod}"),
+            Self::ScaleToZero { workload, from } => format!("scale {workload} from {from} to 0"),
+            Self::VerifyPodIsolation(isolation) => format!("read pod {}, its policies and its Services back", isolation.pod),
             Self::SaveManifests(workloads) => format!("save the manifests of {}", words(workloads)),
             Self::DeleteWorkload { workload, waiver } => {
                 let waived = waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
                 format!("delete {workload} with everything that it owns{waived}")
             }
             Self::VerifyWorkloadGone { workloads, pods: of, deadline_s } => {
-                format!("read that {} and {} are gone (at most {deadline_s} s)", words(workloads), pods(of.len()))
+                let what: Vec<String> = workloads.iter().map(ToString::to_string).chain([pods(of.len())]).collect();
+                format!("read that {} are gone (at most {deadline_s} s)", what.join(" and "))
             }
             Self::AllowPodTraffic(pod) => format!("delete the NetworkPolicy that denies the traffic of pod {pod}"),
             Self::Drain(drain) => {

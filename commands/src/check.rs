@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::action::{Action, ActionClass, ComputeAction, KubernetesAction};
+use crate::action::{Action, ActionClass, ComputeAction, KubernetesAction, PodIsolation};
 use crate::firewall_rule::{Direction, FirewallRule, Verdict};
 use crate::plan::{Draft, Edge, Plan, StepId};
 use crate::refusal::Refusal;
@@ -61,11 +61,14 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | KubernetesAction::DenyPodTraffic(pod)
             | KubernetesAction::AllowPodTraffic(pod)
             | KubernetesAction::LabelPod { pod, .. } => (vec![], vec![], vec![pod]),
-            KubernetesAction::DeletePod { pod, .. } => (vec![], vec![], vec![pod]),
+            KubernetesAction::DeletePod { pod, .. }
+            | KubernetesAction::KeepFromAutoscaler(pod)
+            | KubernetesAction::VerifyPodIsolation(PodIsolation { pod, .. }) => (vec![], vec![], vec![pod]),
             // Workloads are bound by what the survey found above the suspect; the plan names none of its own.
-            KubernetesAction::SaveManifests(_) | KubernetesAction::DeleteWorkload { .. } | KubernetesAction::VerifyWorkloadGone { .. } => {
-                (vec![], vec![], vec![])
-            }
+            KubernetesAction::SaveManifests(_)
+            | KubernetesAction::ScaleToZero { .. }
+            | KubernetesAction::DeleteWorkload { .. }
+            | KubernetesAction::VerifyWorkloadGone { .. } => (vec![], vec![], vec![]),
             KubernetesAction::RestorePod { prior, .. } => (vec![], vec![], vec![&prior.pod]),
             KubernetesAction::Drain(drain) => (vec![&drain.node], vec![], vec![]),
             KubernetesAction::VerifyNode { node, suspects } => (vec![node], vec![], suspects.iter().map(|(pod, _)| pod).collect()),
@@ -279,7 +282,9 @@ fn destroys(plan: &Plan, step: StepId) -> bool {
         matches!(
             action,
             Action::Compute(ComputeAction::DeleteInstance { .. })
-                | Action::Kubernetes(KubernetesAction::DeletePod { .. } | KubernetesAction::DeleteWorkload { .. })
+                | Action::Kubernetes(
+                    KubernetesAction::DeletePod { .. } | KubernetesAction::DeleteWorkload { .. } | KubernetesAction::ScaleToZero { .. }
+                )
         )
     };
     plan.step(step).is_some_and(|step| match &step.action {

@@ -64,6 +64,8 @@ pub enum Argument {
     Reason,
     /// `--isolate-first`.
     IsolateFirst,
+    /// `--scale-to-zero`.
+    ScaleToZero,
     /// `via:INSTANCE`.
     Via,
     /// `key:"PUBLIC KEY"`.
@@ -97,6 +99,7 @@ impl Argument {
             Self::Incident => "[incident:REF]",
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
+            Self::ScaleToZero => "[--scale-to-zero]",
             Self::Via => "[via:INSTANCE]",
             Self::Key => "key:\"ALGORITHM BASE64 USER\"",
             Self::OptionalKey => "[key:\"ALGORITHM BASE64 USER\"]",
@@ -129,6 +132,9 @@ impl Argument {
             Self::CreateIntermediate => {
                 "make the intermediate VM: smallest shape, no external address, reached through IAP; `revoke-ssh` deletes it"
             }
+            Self::ScaleToZero => {
+                "instead of isolating the pod, scale its Deployment or StatefulSet to 0: every pod of it ends, the suspect too"
+            }
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::Exec => "also run ps and read /proc in the containers: whoever watches them can notice, so it needs an approval",
             Self::DryRun => "show the plan, ask nobody, change nothing",
@@ -153,6 +159,9 @@ pub struct Arguments {
     pub topic: Option<String>,
     /// `--isolate-first`.
     pub isolate_first: bool,
+    /// `--scale-to-zero`.
+    #[serde(default)]
+    pub scale_to_zero: bool,
     /// `via:`.
     #[serde(default)]
     pub via: Option<ComputeName>,

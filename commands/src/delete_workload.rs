@@ -67,7 +67,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
             steps.add_with_deadline(verify, [Edge::After(deleted), Edge::After(ended)], GONE_DEADLINE_S + LAST_LOOK_S);
         }
     }
-    describe_loss(facts, suspect, &mut consequences);
+    describe_loss(facts, suspect, &format!("{GRACE_S} s"), &mut consequences);
     Ok(guard::draft(DEFINITION.name, facts, context, consequences, steps.finish()))
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::AccessConfig;
 use crate::firewall_rule::FirewallRule;
+use crate::selector::Selector;
 use crate::target::{
     ClusterName, ComputeName, DiskRef, GroupRef, InstanceRef, Location, Namespace, NetworkRef, NodeName, NodeRef, PodRef, ProjectId,
     TargetName, WorkloadRef,
@@ -87,6 +88,8 @@ pub struct KubernetesFacts {
     pub policies: Vec<PolicyFacts>,
     /// How many other nodes are schedulable: where evicted pods can go.
     pub other_schedulable_nodes: usize,
+    /// Every NetworkPolicy of the suspect's namespace: one that does not select it now may do so once its labels are rewritten.
+    pub namespace_policies: Vec<PolicyFacts>,
     /// What keeps the suspect running.
     pub workload: Option<WorkloadFacts>,
 }
@@ -201,6 +204,8 @@ pub struct PolicyFacts {
     pub selector_keys: BTreeSet<String>,
     /// It allows some traffic.
     pub allows: bool,
+    /// The whole selector.
+    pub selector: Selector,
 }
 
 /// The Compute side of a survey.

@@ -115,6 +115,12 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
     if context.arguments.isolate_first {
         line.push_str(" --isolate-first");
     }
+    if context.arguments.false_alarm {
+        line.push_str(" --false-alarm");
+    }
+    if context.arguments.scale_to_zero {
+        line.push_str(" --scale-to-zero");
+    }
     if context.arguments.stop_now {
         line.push_str(" --stop-now");
     }

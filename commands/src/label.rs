@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::action::KubernetesAction;
 use crate::cordon::save_prior_state;
 use crate::definition::{Argument, Context, Definition, Does, Phase};
-use crate::facts::{Facts, PodFacts};
+use crate::facts::{Facts, PodFacts, PolicyFacts};
 use crate::guard;
 use crate::plan::{Consequences, Draft, Edge, Form, StepId, Steps};
 use crate::refusal::Refusal;
+use crate::target::PodRef;
 
 /// The command.
 pub static DEFINITION: Definition = Definition {
@@ -49,6 +50,68 @@ pub fn detaching(facts: &Facts, suspect: &PodFacts) -> BTreeSet<String> {
     let keys: BTreeSet<&String> = by_services.chain(by_policies).chain(&suspect.owner_selector).collect();
     let kept = |key: &String| key == GUIDE_KEY || key == OWN_KEY || (suspect.stays_on_drain() && suspect.owner_selector.contains(key));
     keys.into_iter().filter(|key| suspect.labels.contains_key(*key) && !kept(key)).cloned().collect()
+}
+
+/// What a suspect's labels become, so that no policy but ours selects it any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewriting {
+    /// Labels to set: ours, and keys whose mere presence ends a selection.
+    pub set: BTreeMap<String, String>,
+    /// Labels to remove.
+    pub remove: BTreeSet<String>,
+    /// Policies that select the pod whatever its labels are, or because of labels that must stay.
+    pub still: Vec<PolicyFacts>,
+    /// Services that select it because of labels that must stay.
+    pub services: Vec<String>,
+}
+
+/// Rounds of a rewriting: each removes or adds at least one key for a policy that was missed, and a pod with more policies than that which
+/// exclude each other is for a person to look at.
+const ROUNDS: usize = 16;
+
+/// Detaches the suspect as [`detaching`] does, and then goes on until only policies select it that no label can escape.
+#[must_use]
+pub fn rewriting(facts: &Facts, suspect: &PodFacts) -> Rewriting {
+    let mut rewriting = Rewriting { set: labels(suspect, Form::Strict), remove: detaching(facts, suspect), still: vec![], services: vec![] };
+    let held = |key: &String| suspect.stays_on_drain() && suspect.owner_selector.contains(key);
+    for _ in 0..ROUNDS {
+        let labels = rewriting.applied(suspect);
+        let selecting = facts.kubernetes.namespace_policies.iter().filter(|policy| policy.name != policy_name(&suspect.pod) && policy.selector.selects(&labels));
+        rewriting.still = selecting.cloned().collect();
+        let served = facts.kubernetes.services.iter().filter(|(_, selector)| selector.iter().all(|(key, value)| labels.get(key) == Some(value)));
+        rewriting.services = served.map(|(name, _)| name.clone()).collect();
+        let set = &rewriting.set;
+        let escape = rewriting.still.iter().find_map(|policy| {
+            let removed = policy.selector.needed().find(|key| labels.contains_key(*key) && !set.contains_key(*key) && !held(key));
+            // A key that was removed for one policy is not put back for another: they would take turns.
+            let added = policy.selector.forbidden().find(|key| !rewriting.remove.contains(*key) && !labels.contains_key(*key));
+            removed.map(|key| (key.clone(), true)).or_else(|| added.map(|key| (key.clone(), false)))
+        });
+        match escape {
+            None => return rewriting,
+            Some((key, true)) => drop(rewriting.remove.insert(key)),
+            Some((key, false)) => drop(rewriting.set.insert(key, ESCAPED.to_owned())),
+        }
+    }
+    rewriting
+}
+
+/// Value of a label that is there only to escape a selector.
+const ESCAPED: &str = "isolated";
+
+/// Name of the policy that denies all traffic of this pod.
+#[must_use]
+pub fn policy_name(pod: &PodRef) -> String {
+    format!("stanch-quarantine-{}", pod.uid.as_str().to_ascii_lowercase())
+}
+
+impl Rewriting {
+    fn applied(&self, suspect: &PodFacts) -> BTreeMap<String, String> {
+        let mut labels = suspect.labels.clone();
+        labels.retain(|key, _| !self.remove.contains(key));
+        labels.extend(self.set.clone());
+        labels
+    }
 }
 
 /// Adds the label step.

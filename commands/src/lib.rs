@@ -14,6 +14,7 @@ pub mod permission;
 pub mod plan;
 pub mod prior;
 pub mod refusal;
+pub mod selector;
 pub mod ssh_key;
 pub mod target;
 
@@ -44,6 +45,7 @@ catalogue! {
     abandon,
     firewall,
     remove_external_ip,
+    isolate_pod,
     allow_ssh,
     revoke_ssh,
     redeploy,

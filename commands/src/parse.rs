@@ -215,6 +215,7 @@ fn take<'w>(
 fn switch<'a>(arguments: &'a mut Arguments, word: &str) -> Option<(Argument, &'a mut bool)> {
     Some(match word {
         "--isolate-first" => (Argument::IsolateFirst, &mut arguments.isolate_first),
+        "--scale-to-zero" => (Argument::ScaleToZero, &mut arguments.scale_to_zero),
         "--false-alarm" => (Argument::FalseAlarm, &mut arguments.false_alarm),
         "--stop-now" => (Argument::StopNow, &mut arguments.stop_now),
         "--create-intermediate" => (Argument::CreateIntermediate, &mut arguments.create_intermediate),
@@ -243,6 +244,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::Incident
             | Argument::Reason
             | Argument::IsolateFirst
+            | Argument::ScaleToZero
             | Argument::Via
             | Argument::OptionalKey
             | Argument::CreateIntermediate
@@ -296,6 +298,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Incident => &["incident:"],
             Argument::Reason => &["reason:"],
             Argument::IsolateFirst => &["--isolate-first"],
+            Argument::ScaleToZero => &["--scale-to-zero"],
             Argument::Via => &["via:"],
             Argument::Key | Argument::OptionalKey => &["key:"],
             Argument::CreateIntermediate => &["--create-intermediate"],

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::action::{Action, ComputeAction, KubernetesAction};
 use crate::definition::Definition;
 use crate::{
-    abandon, allow_ssh, cordon, delete_node, delete_workload, drain, firewall, inspect, label, locate, quarantine, redeploy, release,
-    remove_external_ip, resize_group, revoke_ssh, snapshot, uncordon,
+    abandon, allow_ssh, cordon, delete_node, delete_workload, drain, firewall, inspect, isolate_pod, label, locate, quarantine, redeploy,
+    release, remove_external_ip, resize_group, revoke_ssh, snapshot, uncordon,
 };
 
 /// A right on the Kubernetes API, as RBAC names it.
@@ -69,8 +69,8 @@ macro_rules! needs {
 }
 
 needs! { KUBERNETES, KubernetesAction, cluster, project:
-    CapturePriorState of [quarantine, inspect, cordon, label, drain, redeploy, delete_workload, uncordon, release] needs [get(NODES), get(PODS)];
-    CollectEvidence of [quarantine, inspect, redeploy, delete_workload, delete_node, release] needs [
+    CapturePriorState of [quarantine, inspect, cordon, label, drain, isolate_pod, redeploy, delete_workload, uncordon, release] needs [get(NODES), get(PODS)];
+    CollectEvidence of [quarantine, inspect, isolate_pod, redeploy, delete_workload, delete_node, release] needs [
         get(NODES), get(PODS), list(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
         get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
     ];
@@ -80,9 +80,9 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
     Uncordon of [uncordon, release] needs [get(NODES), patch(NODES)];
     DisableScaleDown of [quarantine, cordon, drain] needs [get(NODES), patch(NODES)];
     ExcludeFromLoadBalancers of [quarantine] needs [get(NODES), patch(NODES)];
-    KeepWhileUnreachable of [quarantine] needs [get(PODS), patch(PODS)];
-    DenyPodTraffic of [quarantine] needs [get(PODS), get(NETWORK_POLICIES), create(NETWORK_POLICIES)];
-    LabelPod of [quarantine, label] needs [get(PODS), patch(PODS)];
+    KeepWhileUnreachable of [quarantine, isolate_pod] needs [get(PODS), patch(PODS)];
+    DenyPodTraffic of [quarantine, isolate_pod] needs [get(PODS), get(NETWORK_POLICIES), create(NETWORK_POLICIES)];
+    LabelPod of [quarantine, label, isolate_pod] needs [get(PODS), patch(PODS)];
     AllowScaleDown of [release] needs [get(NODES), patch(NODES)];
     IncludeInLoadBalancers of [release] needs [get(NODES), patch(NODES)];
     RestorePod of [release] needs [get(PODS), patch(PODS)];
@@ -91,12 +91,15 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
     SaveManifests of [delete_workload] needs [
         get(DEPLOYMENTS), get(REPLICA_SETS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
     ];
+    KeepFromAutoscaler of [isolate_pod] needs [get(PODS), patch(PODS)];
+    ScaleToZero of [isolate_pod] needs [get(DEPLOYMENTS), get(STATEFUL_SETS), patch(DEPLOYMENTS), patch(STATEFUL_SETS)];
+    VerifyPodIsolation of [isolate_pod] needs [get(PODS), list(NETWORK_POLICIES), get(NETWORK_POLICIES), list(SERVICES)];
     DeleteWorkload of [delete_workload] needs [
         get(DEPLOYMENTS), get(REPLICA_SETS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
         delete(DEPLOYMENTS), delete(REPLICA_SETS), delete(STATEFUL_SETS), delete(DAEMON_SETS), delete(JOBS), delete(CRON_JOBS),
         delete(REPLICATION_CONTROLLERS),
     ];
-    VerifyWorkloadGone of [delete_workload] needs [
+    VerifyWorkloadGone of [isolate_pod, delete_workload] needs [
         get(DEPLOYMENTS), get(REPLICA_SETS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
         list(PODS),
     ];
@@ -113,7 +116,7 @@ needs! { COMPUTE, ComputeAction, project, cluster:
         "compute.instanceGroupManagers.list",
     ];
     // Labels that come with the snapshot need the right to set labels.
-    SnapshotDisk of [quarantine, snapshot, redeploy, delete_workload, delete_node] needs [
+    SnapshotDisk of [quarantine, snapshot, isolate_pod, redeploy, delete_workload, delete_node] needs [
         "compute.snapshots.get", "compute.disks.get", "compute.disks.createSnapshot", "compute.snapshots.create",
         "compute.snapshots.setLabels", "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
@@ -244,6 +247,7 @@ const SURVEYING: &[&Definition] = &[
     &allow_ssh::DEFINITION,
     &revoke_ssh::DEFINITION,
     &uncordon::DEFINITION,
+    &isolate_pod::DEFINITION,
     &redeploy::DEFINITION,
     &delete_workload::DEFINITION,
     &delete_node::DEFINITION,

@@ -82,8 +82,8 @@ pub fn deletable<'f>(facts: &'f Facts, context: &Context) -> Result<&'f PodFacts
     }
 }
 
-/// What is lost with a pod, and what outlives it.
-pub fn describe_loss(facts: &Facts, suspect: &PodFacts, consequences: &mut Consequences) {
+/// What is lost with a pod, and what outlives it. Its processes have `grace` left.
+pub fn describe_loss(facts: &Facts, suspect: &PodFacts, grace: &str, consequences: &mut Consequences) {
     let pod = &suspect.pod;
     let mut lost = format!("{pod} loses its memory and what its containers wrote to their own file systems");
     if !suspect.empty_dirs.is_empty() {
@@ -97,7 +97,7 @@ pub fn describe_loss(facts: &Facts, suspect: &PodFacts, consequences: &mut Conse
     for budget in facts.kubernetes.budgets.iter().filter(|budget| budget.covers.contains(pod) && budget.disruptions_allowed == 0) {
         consequences.blast_radius.push(format!("budget {}/{} allows no disruption now; a deletion does not ask it", budget.namespace, budget.name));
     }
-    consequences.noticeable.push(format!("its processes are told to end and have {GRACE_S} s left, which an attacker can use"));
+    consequences.noticeable.push(format!("its processes are told to end and have {grace} left, which an attacker can use"));
     consequences.residual_risk.push(format!("whoever broke out of the container is still on node {}", facts.kubernetes.node.node.name));
     consequences.residual_risk.push(format!("service account {}/{} and what else the pod could read stay usable until they are rotated", pod.namespace, suspect.service_account));
 }
@@ -127,7 +127,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     let mut consequences = Consequences { blast_radius: vec![format!("{}: {}", suspect.pod, replacement(facts, suspect))], ..Consequences::default() };
     let mut steps = Steps::default();
     let kept = Kept::add(&mut steps, facts, context, &mut consequences);
-    describe_loss(facts, suspect, &mut consequences);
+    describe_loss(facts, suspect, &format!("{GRACE_S} s"), &mut consequences);
     if suspect.owner.is_some() {
         consequences.residual_risk.push("the replacement runs the same image: it can be compromised in the same way".into());
     }

@@ -23,6 +23,8 @@ pub enum Refusal {
     },
     /// The suspect is in a protected namespace.
     Protected(String),
+    /// Nothing above the suspect can be scaled to zero.
+    NothingToScale(String),
     /// The suspect's workload is made by something that Stanch does not know.
     UnknownOwner(String),
     /// The suspect is the mirror of a static pod.
@@ -96,6 +98,7 @@ impl fmt::Display for Refusal {
             Self::NoInstance(why) => write!(f, "the node's Compute instance cannot be used: {why}"),
             Self::WrongPlace { configured, found } => write!(f, "the node is in `{found}`, but this cluster is configured for `{configured}`"),
             Self::Protected(pod) => write!(f, "pod `{pod}` is in a protected namespace"),
+            Self::NothingToScale(what) => write!(f, "nothing can be scaled to 0: {what}"),
             Self::UnknownOwner(what) => write!(f, "the pod's workload is not its own master: {what}"),
             Self::StaticPod(pod) => write!(f, "pod `{pod}` is a static pod: a file on its node makes it, and deleting its mirror in the API ends no process"),
             Self::PodGone(pod) => write!(f, "pod `{pod}` has ended or is being deleted"),
@@ -137,6 +140,7 @@ impl Refusal {
             Self::NoInstance(_) => "check the node with `locate`; the node may be gone, or Stanch may lack rights in that project",
             Self::WrongPlace { .. } => "correct the cluster's project and location in config/stanch.toml, or name another `cluster:`",
             Self::Protected(_) => "an administrator decides about protected namespaces in config/policy.toml",
+            Self::NothingToScale(_) => "leave --scale-to-zero out to isolate the pod; `redeploy` and `delete-workload` end it",
             Self::UnknownOwner(_) => {
                 "delete that owner with its own tool, or it makes the workload again; `redeploy` deletes the pod alone, `quarantine` and `isolate-pod` contain it"
             }

@@ -319,3 +319,35 @@ fn the_table_is_for_people() {
     1 failed, 1 doubtful, 1 ok
     ");
 }
+
+/// The program prints the table and fails. It would ask Slack itself, so that here it has no token to ask with.
+#[tokio::test]
+async fn the_program_ends_with_a_status() {
+    let clinic = Clinic::open().await;
+    drop(clinic.log());
+    let file = |name: &str| clinic.folder.path().join(name).display().to_string();
+    let text = include_str!("../../config/sandbox.toml");
+    let config = format!(
+        "[compute]\nendpoint = \"{}\"\n[clusters.sandbox]\nproject = \"sandbox-project\"\nlocation = \"us-central1-a\"\nkubeconfig = \"{}\"\n\
+         context = \"sandbox\"\n[slack]\nbot_token_file = \"/nowhere\"\napp_token_file = \"/nowhere\"\n[[channels]]\nslack = \"C0INCIDENTS\"\n",
+        clinic.compute.url(),
+        file("kubeconfig")
+    );
+    assert!(text.contains("[clusters.sandbox]"), "the cluster is called as in the sandbox");
+    std::fs::write(file("stanch.toml"), config).unwrap();
+    std::fs::write(file("policy.toml"), &clinic.policy).unwrap();
+    let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_stanch"));
+    program.args(["doctor", "--config", &file("stanch.toml"), "--policy", &file("policy.toml"), "--data-dir", &file("data")]);
+    let output = program.output().await.unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    for line in [
+        "ok    cluster sandbox          rights",
+        "ok    project sandbox-project  permissions",
+        "fail  Slack                    settings",
+        "hint: ",
+    ] {
+        assert!(printed.contains(line), "{line} is not in:\n{printed}");
+    }
+    assert!(printed.lines().last().unwrap().starts_with("1 failed, "), "{printed}");
+}

@@ -100,10 +100,30 @@ fn compute() -> ComputeFacts {
     }
 }
 
+/// The suspect's Deployment, with two pods, an autoscaler and a tool that makes it again.
+fn deployment(suspect: &PodRef) -> WorkloadFacts {
+    let of = |kind, name: &str| WorkloadRef {
+        kind,
+        namespace: suspect.namespace.clone(),
+        name: name.parse().unwrap(),
+        uid: format!("uid-{name}").parse().unwrap(),
+    };
+    let other = PodRef { name: "cart-7d4b9c6f5-b8n5z".parse().unwrap(), uid: "uid-other".parse().unwrap(), ..suspect.clone() };
+    WorkloadFacts {
+        chain: vec![of(WorkloadKind::ReplicaSet, "cart-7d4b9c6f5"), of(WorkloadKind::Deployment, "cart")],
+        pods: vec![(other, Some("node-b".parse().unwrap())), (suspect.clone(), Some(NODE.parse().unwrap()))],
+        replicas: Some(2),
+        autoscalers: vec!["cart".into()],
+        makers: vec!["Flux Kustomization shop".into()],
+        ..WorkloadFacts::default()
+    }
+}
+
 pub fn facts() -> Facts {
     let suspect = pod("shop", "cart-7d4b9c6f5-x2x9q", Some("ReplicaSet"));
     let search = PodFacts { empty_dirs: vec!["cache".into()], ..pod("shop", "search-5b8d7f9c44-k6m2p", Some("ReplicaSet")) };
     let checkout = pod("shop", "checkout-66c9d8b7f5-q4w7e", Some("ReplicaSet"));
+    let workload = deployment(&suspect.pod);
     Facts {
         surveyed_at: Timestamp::UNIX_EPOCH,
         cluster: ClusterFacts {
@@ -141,7 +161,8 @@ pub fn facts() -> Facts {
             services: BTreeMap::from([("shop/cart".into(), BTreeMap::from([("app".into(), "cart".into())]))]),
             policies: vec![],
             other_schedulable_nodes: 2,
-            workload: None,
+            namespace_policies: vec![],
+            workload: Some(workload),
         },
         compute: Ok(compute()),
     }

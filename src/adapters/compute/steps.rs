@@ -55,8 +55,12 @@ impl Actuator<ComputeAction> for Compute {
     async fn observe(&self, action: &ComputeAction, licence: &Licence) -> Observation {
         let session = Session::new(self, licence.key().as_str());
         // What a collection read before is not known to be kept: it is read again.
-        if let ComputeAction::CollectEvidence { .. } = action {
-            return Observation::NotInPlace;
+        if let ComputeAction::CollectEvidence { instance } = action {
+            return match session.bound(instance).await {
+                Ok(_) => Observation::NotInPlace,
+                Err(Problem::Stale(message)) => Observation::Gone(message),
+                Err(problem) => Observation::Unclear(problem.to_string()),
+            };
         }
         match session.look_at(action).await {
             Ok(Found::InPlace(receipt)) => Observation::InPlace(receipt),

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use stanch_commands::action::KubernetesAction;
+pub(super) use stanch_commands::label::policy_name;
 use stanch_commands::prior::{PodPrior, Toleration};
 use stanch_commands::target::{NodeRef, PodRef, Uid};
 
 use super::evidence::tolerations;
 use super::selectors::map;
 use super::wire::{Fault, Session, items, word};
+use super::workload;
 use crate::core::step::{Failure, FailureKind, Observation, Outcome, Receipt};
 
 /// Writes under a changed resourceVersion before it is given up: kubelets write a node's status every few seconds.
@@ -19,6 +21,8 @@ const CONFLICTS: u32 = 5;
 pub(super) const SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
 /// Takes a node out of load balancers.
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+/// Keeps the autoscaler from removing a pod's node with it.
+const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 /// The labels that a suspect had, as JSON.
 const ORIGINAL_LABELS: &str = "stanch.dev/original-labels";
 /// Selects exactly one suspect.
@@ -67,6 +71,20 @@ impl<'a> Change<'a> {
                 impossible: intolerant,
                 ..Self::on_pod(pod, format!("pod {pod} is kept while its node is unreachable"))
             }),
+            KubernetesAction::KeepFromAutoscaler(pod) => Some(Self {
+                holds: Box::new(|pod| map(pod.pointer("/metadata/annotations")).get(SAFE_TO_EVICT).is_some_and(|value| value == "false")),
+                patch: Box::new(|_| json!({ "metadata": { "annotations": { SAFE_TO_EVICT: "false" } } })),
+                ..Self::on_pod(pod, format!("pod {pod} is kept by the autoscaler"))
+            }),
+            KubernetesAction::ScaleToZero { workload, from } => Some(Self {
+                path: workload::path(workload),
+                what: workload.to_string(),
+                uid: &workload.uid,
+                holds: Box::new(|object| object.pointer("/spec/replicas") == Some(&json!(0))),
+                patch: Box::new(|_| json!({ "spec": { "replicas": 0 } })),
+                impossible: |_| None,
+                done: format!("{workload} is scaled to 0; it had {from} replicas"),
+            }),
             KubernetesAction::LabelPod { pod, set, remove } => Some(Self {
                 holds: Box::new(|object| labelled(object, set, remove)),
                 patch: Box::new(|object| label_patch(object, set, remove)),
@@ -80,6 +98,7 @@ impl<'a> Change<'a> {
             | KubernetesAction::DeletePod { .. }
             | KubernetesAction::SaveManifests(_)
             | KubernetesAction::DeleteWorkload { .. }
+            | KubernetesAction::VerifyPodIsolation(_)
             | KubernetesAction::VerifyWorkloadGone { .. }
             | KubernetesAction::Drain(_)
             | KubernetesAction::VerifyNode { .. } => None,
@@ -240,7 +259,7 @@ pub(super) async fn observe_denied_traffic(session: &mut Session, pod: &PodRef) 
 }
 
 /// Whether the policy is there. One with another spec is an error: somebody else's, or tampered with.
-async fn existing_policy(session: &mut Session, pod: &PodRef) -> Result<Option<()>, Box<Outcome>> {
+pub(super) async fn existing_policy(session: &mut Session, pod: &PodRef) -> Result<Option<()>, Box<Outcome>> {
     let name = policy_name(pod);
     let found = match session.get(&format!("{}/{name}", policies_path(pod))).await {
         Ok(found) => found,
@@ -266,10 +285,6 @@ pub(super) fn judged(found: &Value, pod: &PodRef) -> Result<(), Box<Outcome>> {
 
 fn policy_spec(pod: &PodRef) -> Value {
     json!({ "podSelector": { "matchLabels": { QUARANTINE: pod.uid.as_str() } }, "policyTypes": ["Ingress", "Egress"] })
-}
-
-pub(super) fn policy_name(pod: &PodRef) -> String {
-    format!("stanch-quarantine-{}", pod.uid.as_str().to_ascii_lowercase())
 }
 
 pub(super) fn policies_path(pod: &PodRef) -> String {

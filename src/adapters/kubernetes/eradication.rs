@@ -85,14 +85,14 @@ pub(super) async fn verify(session: &mut Session, workloads: &[WorkloadRef], pod
             Ok(left) => left,
             Err(fault) => return fault.into_outcome(),
         };
-        let names: Vec<String> = workloads.iter().map(ToString::to_string).collect();
         if let Some(again) = left.again {
             let message = format!("{again} is there again: something made it again after it was deleted");
             let hint = Some("stop the tool or operator that makes it (Argo CD, Flux, Helm …), then ask again".into());
             return Outcome::Failed(Failure { kind: FailureKind::Refused, message, hint });
         }
         if left.what.is_empty() {
-            let summary = format!("{} and {} are gone, and nothing made them again", names.join(", "), count(pods.len()));
+            let names: Vec<String> = workloads.iter().map(ToString::to_string).chain([count(pods.len())]).collect();
+            let summary = format!("gone, and not made again: {}", names.join(", "));
             return Outcome::Succeeded(Receipt { summary, ..Receipt::default() });
         }
         if Instant::now() >= deadline {
@@ -116,7 +116,8 @@ struct Left {
 
 async fn left(session: &mut Session, workloads: &[WorkloadRef], pods: &[PodRef]) -> Result<Left, Fault> {
     let mut left = Left { what: vec![], again: None };
-    let Some(namespace) = workloads.first().map(|workload| &workload.namespace) else { return Ok(left) };
+    let namespace = workloads.iter().map(|workload| &workload.namespace).chain(pods.iter().map(|pod| &pod.namespace)).next();
+    let Some(namespace) = namespace else { return Ok(left) };
     for workload in workloads {
         match stand(session, workload).await? {
             Stand::Gone(None) => {}

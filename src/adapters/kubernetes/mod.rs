@@ -133,12 +133,15 @@ impl KubernetesCluster {
             KubernetesAction::DeletePod { pod, grace_s, .. } => removal::delete_pod(session, pod, *grace_s).await,
             KubernetesAction::AllowPodTraffic(pod) => removal::allow_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::drain(session, drain).await,
+            KubernetesAction::VerifyPodIsolation(isolation) => verify::verify_pod(session, isolation).await,
             KubernetesAction::VerifyNode { node, suspects } => verify::verify(session, node, suspects).await,
             KubernetesAction::Cordon(_)
             | KubernetesAction::Uncordon(_)
             | KubernetesAction::DisableScaleDown(_)
             | KubernetesAction::ExcludeFromLoadBalancers(_)
             | KubernetesAction::KeepWhileUnreachable(_)
+            | KubernetesAction::KeepFromAutoscaler(_)
+            | KubernetesAction::ScaleToZero { .. }
             | KubernetesAction::AllowScaleDown(_)
             | KubernetesAction::IncludeInLoadBalancers(_)
             | KubernetesAction::RestorePod { .. }
@@ -175,6 +178,7 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
             | KubernetesAction::RunProbes { .. }
             | KubernetesAction::SaveManifests(_)
             | KubernetesAction::VerifyWorkloadGone { .. }
+            | KubernetesAction::VerifyPodIsolation(_)
             | KubernetesAction::VerifyNode { .. } => Observation::NotInPlace,
             KubernetesAction::DenyPodTraffic(pod) => change::observe_denied_traffic(session, pod).await,
             KubernetesAction::DeleteWorkload { workload, .. } => eradication::observe(session, workload).await,
@@ -186,6 +190,8 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
             | KubernetesAction::DisableScaleDown(_)
             | KubernetesAction::ExcludeFromLoadBalancers(_)
             | KubernetesAction::KeepWhileUnreachable(_)
+            | KubernetesAction::KeepFromAutoscaler(_)
+            | KubernetesAction::ScaleToZero { .. }
             | KubernetesAction::AllowScaleDown(_)
             | KubernetesAction::IncludeInLoadBalancers(_)
             | KubernetesAction::RestorePod { .. }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stanch_commands::facts::{BudgetFacts, KubernetesFacts, NodeFacts, Owner, PodFacts, PolicyFacts};
+use stanch_commands::selector::Selector;
 use stanch_commands::target::{Namespace, NodeName, NodeRef, PodName, PodRef, TargetName};
 
 use super::change::deleted_when_unreachable;
@@ -41,10 +42,12 @@ pub(super) async fn survey(session: &mut Session, target: &TargetName) -> Result
             None => return Err(SurveyError::Unavailable(format!("pod `{}` moved while it was read", suspect.pod))),
         }
     }
-    let (services, policies) = match &suspect {
+    let (services, namespace_policies) = match &suspect {
         None => (BTreeMap::new(), vec![]),
         Some(suspect) => (services(session, suspect).await?, policies(session, suspect).await?),
     };
+    let selecting = |policy: &&PolicyFacts| suspect.as_ref().is_some_and(|suspect| policy.selector.selects(&suspect.labels));
+    let policies = namespace_policies.iter().filter(selecting).cloned().collect();
     Ok(KubernetesFacts {
         budgets: budgets(session, &facts).await?,
         other_schedulable_nodes: other_nodes(session, &node_name).await?,
@@ -53,6 +56,7 @@ pub(super) async fn survey(session: &mut Session, target: &TargetName) -> Result
         pods: facts,
         services,
         policies,
+        namespace_policies,
         workload,
     })
 }
@@ -168,17 +172,25 @@ async fn services(session: &mut Session, suspect: &PodFacts) -> Result<BTreeMap<
     Ok(selecting.collect())
 }
 
+/// Every policy of the suspect's namespace.
 async fn policies(session: &mut Session, suspect: &PodFacts) -> Result<Vec<PolicyFacts>, SurveyError> {
     let path = format!("/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies", suspect.pod.namespace);
     let policies = session.list(&path, &[]).await.map_err(Fault::into_survey)?;
-    let selecting = policies.iter().filter(|policy| selects(policy.pointer("/spec/podSelector"), &suspect.labels));
-    Ok(selecting
-        .map(|policy| PolicyFacts {
-            name: word(policy, "/metadata/name").to_owned(),
-            selector_keys: keys(policy.pointer("/spec/podSelector")),
+    let facts = |policy: &Value| {
+        let (name, selector) = (word(policy, "/metadata/name"), policy.pointer("/spec/podSelector"));
+        Ok(PolicyFacts {
+            name: name.to_owned(),
+            selector_keys: keys(selector),
             allows: items(policy, "/spec/ingress").chain(items(policy, "/spec/egress")).next().is_some(),
+            // A selector that is left out selects every pod.
+            selector: match selector {
+                None | Some(Value::Null) => Selector::default(),
+                Some(selector) => serde_json::from_value(selector.clone())
+                    .map_err(|_| SurveyError::Unavailable(format!("the selector of NetworkPolicy `{name}` is of an unknown kind")))?,
+            },
         })
-        .collect())
+    };
+    policies.iter().map(facts).collect()
 }
 
 async fn budgets(session: &mut Session, pods: &[PodFacts]) -> Result<Vec<BudgetFacts>, SurveyError> {

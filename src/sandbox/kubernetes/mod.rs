@@ -231,6 +231,23 @@ impl KubernetesEmulator {
         })
     }
 
+    /// Somebody makes a NetworkPolicy that selects every pod of the namespace and lets everything through.
+    pub fn allow_all(&self, ns: &str, policy: &str) {
+        let spec = json!({ "podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}] });
+        let object = json!({ "metadata": { "name": policy, "namespace": ns }, "spec": spec });
+        self.cluster.write(|state, now| drop(state.store.create(&NETWORK_POLICIES, object, now)));
+    }
+
+    /// A DaemonSet of the host's network on every node of the world, such as the agent of a data plane.
+    ///
+    /// # Errors
+    /// If there is such a workload.
+    pub fn add_daemon_set(&self, ns: &str, name: &str) -> Result<(), KubernetesEmulatorError> {
+        let pods: Vec<(String, String)> =
+            self.world.nodes.iter().enumerate().map(|(i, node)| (format!("{name}-d{i:04}"), node.name.clone())).collect();
+        self.add_workload(&Workload { pods, host_network: true, ..Workload::new(WorkloadKind::DaemonSet, ns, name, &[]) })
+    }
+
     /// Replaces what the containers of a pod wrote.
     ///
     /// # Errors

@@ -74,6 +74,10 @@ pub(super) enum Happening {
     TouchTags { name: String, tag: String },
     /// The next requests to an API whose address contains a text end without an answer, after they took effect.
     LoseAnswers { api: Api, method: String, part: String, times: usize },
+    /// A DaemonSet runs on every node.
+    DaemonSet { namespace: String, name: String },
+    /// A NetworkPolicy lets everything of a namespace through.
+    AllowAll { namespace: String, policy: String },
     /// A node does not answer its control plane, or answers again.
     Node { name: String, answers: bool },
     /// Somebody deletes every snapshot of a disk.
@@ -184,6 +188,14 @@ fn happening(words: &[&str]) -> Option<Happening> {
             let (namespace, budget) = budget.split_once('/')?;
             Some(Happening::MinAvailable { namespace: owned(namespace), budget: owned(budget), count: count.parse().ok()? })
         }
+        ["daemon", "set", set, "starts"] => {
+            let (namespace, name) = set.split_once('/')?;
+            Some(Happening::DaemonSet { namespace: owned(namespace), name: owned(name) })
+        }
+        ["policy", policy, "allows", "all"] => {
+            let (namespace, policy) = policy.split_once('/')?;
+            Some(Happening::AllowAll { namespace: owned(namespace), policy: owned(policy) })
+        }
         ["recreate", "instance", name] => Some(Happening::RecreateInstance { name: owned(name) }),
         ["tag", name, tag] => Some(Happening::TouchTags { name: owned(name), tag: owned(tag) }),
         ["lose", times, "answers", "of", api, method, part] => {
@@ -223,10 +235,11 @@ mod tests {
     fn every_form_is_understood_and_nothing_else() {
         let text = "# comment\n\nrosa: /stanch quarantine pod a/b incident:x\nrosa in #random: /stanch\namir reacts x\namir takes back x\n\
                     amir presses Ask again\n8 minutes pass\nrestart\ncrash\nhappens: recreate pod a/b\nhappens: budget a/b needs 3\n\
-                    happens: delete snapshots of a\nhappens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
+                    happens: daemon set a/b starts\nhappens: policy a/b allows all\nhappens: delete snapshots of a\n\
+                    happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
                     expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
-        assert_eq!(scenario, Ok(19));
+        assert_eq!(scenario, Ok(21));
         for wrong in [
             "rosa types x",
             "expect nothing",

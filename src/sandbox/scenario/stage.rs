@@ -315,6 +315,8 @@ impl Stage {
         match event {
             Happening::RecreatePod { namespace, name } => drop(self.kubernetes.recreate_pod(namespace, name)?),
             Happening::MinAvailable { namespace, budget, count } => self.kubernetes.set_min_available(namespace, budget, *count)?,
+            Happening::DaemonSet { namespace, name } => self.kubernetes.add_daemon_set(namespace, name)?,
+            Happening::AllowAll { namespace, policy } => self.kubernetes.allow_all(namespace, policy),
             Happening::RecreateInstance { name } => drop(self.compute.recreate_instance(name)?),
             Happening::TouchTags { name, tag } => self.compute.touch_tags(name, tag)?,
             Happening::LoseAnswers { api, method, part, times } => {

@@ -24,7 +24,8 @@ async fn every_action(bench: &Bench) -> Vec<ComputeAction> {
         ComputeAction::KeepBootDisk { instance: instance.clone(), device: "persistent-disk-0".into() },
         tag(rules()),
         ComputeAction::RemoveExternalIp { instance: instance.clone(), access },
-        ComputeAction::VerifyIsolation { instance, tag: name(TAG), rules: rules(), group: Some(group()) },
+        ComputeAction::VerifyIsolation { instance: instance.clone(), tag: name(TAG), rules: rules(), group: Some(group()) },
+        ComputeAction::CollectEvidence { instance },
     ]
 }
 
@@ -178,4 +179,41 @@ async fn another_address_is_not_removed() {
     let (kind, message) = failed(bench.perform(&ComputeAction::RemoveExternalIp { instance: instance(), access }).await);
     assert_eq!((kind, bench.writes()), (FailureKind::Refused, 0));
     assert!(message.contains("203.0.113.11"), "{message}");
+}
+
+/// Goal: the evidence of an instance is whole, reads only, and holds no value of its metadata; what cannot be read is named.
+#[tokio::test]
+async fn evidence_of_an_instance() {
+    let bench = Bench::start().await;
+    bench.emulator.set_metadata(NODE, "startup-script", "hunter2").unwrap();
+    bench.emulator.add_interface(NODE, "other-vpc", None).unwrap();
+    let collect = ComputeAction::CollectEvidence { instance: instance() };
+    assert_eq!(bench.observe(&collect).await, Observation::NotInPlace);
+    let performed = bench.perform(&collect).await;
+    let files: Vec<&str> = performed.artefacts.iter().map(|file| file.path.as_str()).collect();
+    let boot = format!("instance/disks/{NODE}.json");
+    let expected = [
+        "instance/instance.json",
+        "instance/effective-firewalls-nic0.json",
+        "instance/effective-firewalls-nic1.json",
+        &boot,
+        "instance/disks/pvc-orders-0.json",
+        "instance/group.json",
+    ];
+    assert_eq!(files, expected);
+    let found: serde_json::Value = serde_json::from_slice(&performed.artefacts[0].content).unwrap();
+    let entries = found["metadata"]["items"].as_array().unwrap();
+    assert!(entries.iter().any(|entry| entry["key"] == "startup-script"), "{entries:?}");
+    assert!(entries.iter().all(|entry| entry["value"] == "[redacted by Stanch]"), "{entries:?}");
+    let receipt = succeeded(performed);
+    assert_eq!((receipt.already_so, receipt.details.len(), bench.writes()), (false, 1, 0));
+
+    bench.emulator.grant_only(["compute.instances.get", "compute.disks.get"]);
+    let performed = bench.perform(&collect).await;
+    assert_eq!(performed.artefacts.len(), 3);
+    let missing = succeeded(performed).details.split_off(1);
+    assert!(
+        missing.len() == 3 && missing.iter().all(|line| line.starts_with("missing: ") && line.contains("Required 'compute.")),
+        "{missing:?}"
+    );
 }

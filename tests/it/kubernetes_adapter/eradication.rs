@@ -97,7 +97,7 @@ async fn gone(subject: &Subject, file: &str) {
     let pods = facts.pods.iter().map(|(pod, _)| pod.clone()).collect();
     let verify = KubernetesAction::VerifyWorkloadGone { workloads: chain, pods, deadline_s: 90 };
     let receipt = subject.succeeds(&verify).await;
-    assert!(receipt.summary.contains(&format!("{top} and ")) && receipt.summary.ends_with("nothing made them again"), "{receipt:?}");
+    assert!(receipt.summary.starts_with("gone, and not made again: ") && receipt.summary.contains(&format!("{top}, ")), "{receipt:?}");
 }
 
 const SUSPECT: &str = "pod shop/cart-7d4b9c6f5-x2x9q";

@@ -6,6 +6,7 @@
 pub mod contract;
 mod deletions;
 mod eradication;
+mod isolation;
 mod probes;
 mod traps;
 

@@ -23,6 +23,9 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     if takes(Argument::IsolateFirst) {
         lines.push(format!("{} {target} --isolate-first", definition.name));
     }
+    if takes(Argument::ScaleToZero) {
+        lines.push(format!("{} {target} --scale-to-zero", definition.name));
+    }
     if takes(Argument::Exec) {
         lines.push(format!("{} {target} --exec", definition.name));
     }
