@@ -98,6 +98,13 @@ pub enum KubernetesAction {
         /// How many replicas it wanted, to scale it back.
         from: u32,
     },
+    /// `spec.replicas` of a workload that [`Self::ScaleToZero`] scaled, if it still is 0.
+    ScaleBack {
+        /// The workload.
+        workload: WorkloadRef,
+        /// How many replicas it wanted before.
+        to: u32,
+    },
     /// Reads back that the suspect carries its labels, that our policy is there, and who else selects it.
     VerifyPodIsolation(PodIsolation),
     /// Reads the manifests of these workloads into the evidence store. One that cannot be read fails the step.
@@ -499,6 +506,7 @@ impl Action {
                 | KubernetesAction::DeleteWorkload { .. }
                 | KubernetesAction::KeepFromAutoscaler(_)
                 | KubernetesAction::ScaleToZero { .. }
+                | KubernetesAction::ScaleBack { .. }
                 | KubernetesAction::Drain(_),
             )
             | Self::Compute(
@@ -581,6 +589,7 @@ impl Action {
                 | KubernetesAction::AllowScaleDown(_)
                 | KubernetesAction::IncludeInLoadBalancers(_)
                 | KubernetesAction::RestorePod { .. }
+                | KubernetesAction::ScaleBack { .. }
                 | KubernetesAction::AllowPodTraffic(_),
             )
             | Self::Compute(
@@ -662,6 +671,7 @@ impl KubernetesAction {
                 format!("delete pod {pod} (grace period {grace_s} s){waived}")
             }
             Self::KeepFromAutoscaler(pod) => format!("keep the autoscaler from removing pod {pod}"),
+            Self::ScaleBack { workload, to } => format!("scale {workload} from 0 back to {to}"),
             Self::ScaleToZero { workload, from } => format!("scale {workload} from {from} to 0"),
             Self::VerifyPodIsolation(isolation) => format!("read pod {}, its policies and its Services back", isolation.pod),
             Self::SaveManifests(workloads) => format!("save the manifests of {}", words(workloads)),

@@ -67,6 +67,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             // Workloads are bound by what the survey found above the suspect; the plan names none of its own.
             KubernetesAction::SaveManifests(_)
             | KubernetesAction::ScaleToZero { .. }
+            | KubernetesAction::ScaleBack { .. }
             | KubernetesAction::DeleteWorkload { .. }
             | KubernetesAction::VerifyWorkloadGone { .. } => (vec![], vec![], vec![]),
             KubernetesAction::RestorePod { prior, .. } => (vec![], vec![], vec![&prior.pod]),

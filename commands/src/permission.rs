@@ -92,6 +92,7 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
         get(DEPLOYMENTS), get(REPLICA_SETS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
     ];
     KeepFromAutoscaler of [isolate_pod] needs [get(PODS), patch(PODS)];
+    ScaleBack of [release] needs [get(DEPLOYMENTS), get(STATEFUL_SETS), patch(DEPLOYMENTS), patch(STATEFUL_SETS)];
     ScaleToZero of [isolate_pod] needs [get(DEPLOYMENTS), get(STATEFUL_SETS), patch(DEPLOYMENTS), patch(STATEFUL_SETS)];
     VerifyPodIsolation of [isolate_pod] needs [get(PODS), list(NETWORK_POLICIES), get(NETWORK_POLICIES), list(SERVICES)];
     DeleteWorkload of [delete_workload] needs [
@@ -169,15 +170,15 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     ];
     // Google also asks for `iam.serviceAccounts.actAs` on the instance's own service account, which is granted on that account.
     AddSshKey of [allow_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
-    RemoveSshKey of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
+    RemoveSshKey of [revoke_ssh, release] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
     TagForSsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
     CreateIntermediate of [allow_ssh] needs [
         "compute.instances.get", "compute.instances.create", "compute.disks.create", "compute.subnetworks.use",
         "compute.instances.setMetadata", "compute.instances.setTags", "compute.instances.setLabels", "compute.zoneOperations.get",
     ];
-    DeleteIntermediate of [revoke_ssh] needs ["compute.instances.get", "compute.instances.delete", "compute.zoneOperations.get"];
+    DeleteIntermediate of [revoke_ssh, release] needs ["compute.instances.get", "compute.instances.delete", "compute.zoneOperations.get"];
     TagIntermediate of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
-    UntagIntermediate of [revoke_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    UntagIntermediate of [revoke_ssh, release] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
     VerifySsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.getEffectiveFirewalls"];
     VerifyIsolation of [quarantine, firewall] needs [
         "compute.instances.get", "compute.firewalls.get", "compute.instances.getEffectiveFirewalls", "compute.networks.get",

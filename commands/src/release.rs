@@ -12,7 +12,7 @@ use crate::plan::{Consequences, Draft, Edge, StepId, Steps};
 use crate::prior::Earlier;
 use crate::refusal::Refusal;
 use crate::target::PodRef;
-use crate::{abandon, cordon, guard};
+use crate::{abandon, cordon, guard, revoke_ssh};
 
 /// The command.
 pub static DEFINITION: Definition = Definition {
@@ -45,7 +45,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     let suspect = release.suspect(saved);
     let reopened = release.instance(suspect)?;
     release.node(saved, suspect, reopened);
-    release.policies(saved, suspect, reopened);
+    release.pods(saved, suspect, reopened);
     let Release { steps, mut consequences, .. } = release;
     let steps = steps.finish();
     if !steps.iter().any(|step| step.action.undo() != crate::action::Undo::Nothing) {
@@ -123,6 +123,9 @@ impl Release<'_> {
         self.rules(compute, &after_tag);
         last = last.or(untagged);
         self.protection(compute, saved, last);
+        if self.touched(|action| matches!(action, Action::Compute(ComputeAction::AddSshKey { .. } | ComputeAction::TagForSsh { .. }))) {
+            revoke_ssh::add(&mut self.steps, compute, self.context, saved, &mut self.consequences);
+        }
         Ok(untagged)
     }
 
@@ -234,8 +237,16 @@ impl Release<'_> {
         }
     }
 
-    /// The policy of each suspect, once the suspect is gone or restored.
-    fn policies(&mut self, saved: StepId, suspect: Option<StepId>, reopened: Option<StepId>) {
+    /// What was scaled to 0; and the policy of each suspect, once the suspect is gone or restored.
+    fn pods(&mut self, saved: StepId, suspect: Option<StepId>, reopened: Option<StepId>) {
+        let scaled = self.earlier.touched.iter().filter_map(|action| match action {
+            Action::Kubernetes(KubernetesAction::ScaleToZero { workload, from }) => Some((workload.clone(), *from)),
+            Action::Kubernetes(_) | Action::Compute(_) => None,
+        });
+        for (workload, to) in scaled {
+            self.consequences.blast_radius.push(format!("{workload} is scaled back to {to}: fresh pods of the same image start"));
+            self.steps.add(KubernetesAction::ScaleBack { workload, to }, [Edge::Requires(saved)]);
+        }
         let denied: BTreeSet<PodRef> = self
             .earlier
             .touched

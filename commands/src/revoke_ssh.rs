@@ -38,12 +38,22 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
         residual_risk: vec!["sessions that are open can survive until they end; what was installed through them stays".into()],
         ..Consequences::default()
     };
-    let (revoked, kept) = keys(compute, context);
     let mut steps = Steps::default();
     let saved = abandon::save_prior_state(&mut steps, compute);
+    add(&mut steps, compute, context, saved, &mut consequences);
+    let steps = steps.finish();
+    match steps.len() {
+        0 | 1 => Err(Refusal::AlreadySo(format!("nothing that `allow-ssh` gave is left on {}", compute.instance.name))),
+        _ => Ok(guard::draft(DEFINITION.name, facts, context, consequences, steps)),
+    }
+}
+
+/// Adds the steps that take back what `allow-ssh` gave; none if there is nothing of it.
+pub fn add(steps: &mut Steps, compute: &ComputeFacts, context: &Context, saved: StepId, consequences: &mut Consequences) {
+    let (revoked, kept) = keys(compute, context);
     let mut on_target: Vec<StepId> = Vec::new();
     match kept {
-        0 => on_target.extend(close(&mut steps, compute, context, saved, &mut consequences)),
+        0 => on_target.extend(close(steps, compute, context, saved, consequences)),
         kept => consequences.decisions.push(format!("{kept} more keys by Stanch stay, and so do the rule and the tags")),
     }
     for line in revoked {
@@ -51,11 +61,6 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
         let action = ComputeAction::RemoveSshKey { instance: compute.instance.clone(), line };
         let after = on_target.last().map(|previous| Edge::After(*previous));
         on_target.push(steps.add(action, [Edge::Requires(saved)].into_iter().chain(after)));
-    }
-    let steps = steps.finish();
-    match steps.len() {
-        0 | 1 => Err(Refusal::AlreadySo(format!("nothing that `allow-ssh` gave is left on {}", compute.instance.name))),
-        _ => Ok(guard::draft(DEFINITION.name, facts, context, consequences, steps)),
     }
 }
 

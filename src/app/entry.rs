@@ -8,7 +8,7 @@ use stanch_commands::action::{Action, ComputeAction};
 use stanch_commands::firewall_rule::FirewallRule;
 use stanch_commands::plan::StepId;
 use stanch_commands::prior::{Earlier, Prior};
-use stanch_commands::target::{ComputeId, IncidentRef, NodeName, NodeRef, PodRef, RequestId};
+use stanch_commands::target::{ComputeId, ComputeName, IncidentRef, NodeName, NodeRef, PodRef, RequestId};
 
 use crate::core::engine::{IllegalRecord, State, apply};
 use crate::core::identity::{Account, ChannelRef, MessageRef, PersonId};
@@ -189,13 +189,11 @@ impl Memory {
 
     /// The requests that tagged an instance which still carries the tag, whether the rest of them succeeded or not.
     fn holding(&self) -> impl Iterator<Item = (&RequestId, &Request)> {
-        let tags = |action: &Action| matches!(action, Action::Compute(ComputeAction::TagInstance { .. }));
-        let frees =
-            |action: &Action| matches!(action, Action::Compute(ComputeAction::UntagInstance { .. } | ComputeAction::DeleteInstance { .. }));
-        self.state.requests.iter().filter(move |(_, request)| {
+        self.state.requests.iter().filter(|(_, request)| {
             let since = request.requested_at;
-            let later = |other: &Request| other.requested_at > since && other.made.plan.instance == request.made.plan.instance;
-            request.succeeded(tags) && !self.state.requests.values().any(|other| later(other) && other.succeeded(frees))
+            let later = |other: &&Request| other.requested_at > since && other.made.plan.instance == request.made.plan.instance;
+            let held = request.succeeded(|action| matches!(action, Action::Compute(ComputeAction::TagInstance { .. })));
+            held && !self.state.requests.values().filter(later).any(|other| frees(other, request))
         })
     }
 
@@ -286,4 +284,16 @@ impl Memory {
         let in_channel = self.state.requests.iter().filter(|(_, request)| request.made.channel == *channel);
         in_channel.max_by_key(|(_, request)| request.requested_at).map(|(id, _)| id)
     }
+}
+
+/// Whether a later request took the tag of an earlier one off, or deleted its instance. Other tags come and go by `allow-ssh`.
+fn frees(later: &Request, earlier: &Request) -> bool {
+    let tagged = |wanted: &ComputeName| {
+        earlier.succeeded(|action| matches!(action, Action::Compute(ComputeAction::TagInstance { tag, .. }) if tag == wanted))
+    };
+    later.succeeded(|action| match action {
+        Action::Compute(ComputeAction::UntagInstance { tag, .. }) => tagged(tag),
+        Action::Compute(action) => matches!(action, ComputeAction::DeleteInstance { .. }),
+        Action::Kubernetes(_) => false,
+    })
 }

@@ -18,6 +18,7 @@ mod kubernetes_emulator;
 mod permission;
 mod plans;
 mod pod_plans;
+mod release;
 mod scenarios;
 mod slack_adapter;
 mod slack_emulator;

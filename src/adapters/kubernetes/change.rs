@@ -85,6 +85,15 @@ impl<'a> Change<'a> {
                 impossible: |_| None,
                 done: format!("{workload} is scaled to 0; it had {from} replicas"),
             }),
+            KubernetesAction::ScaleBack { workload, to } => Some(Self {
+                path: workload::path(workload),
+                what: workload.to_string(),
+                uid: &workload.uid,
+                holds: Box::new(|object| object.pointer("/spec/replicas").is_none_or(|replicas| *replicas != 0)),
+                patch: Box::new(move |_| json!({ "spec": { "replicas": to } })),
+                impossible: |_| None,
+                done: format!("{workload} is scaled back to {to}"),
+            }),
             KubernetesAction::LabelPod { pod, set, remove } => Some(Self {
                 holds: Box::new(|object| labelled(object, set, remove)),
                 patch: Box::new(|object| label_patch(object, set, remove)),
@@ -381,6 +390,7 @@ fn restored(pod: &Value, prior: &PodPrior, remove: &BTreeSet<String>) -> bool {
     prior.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
         && !strange(prior, remove).any(|key| labels.contains_key(key))
         && !annotated
+        && map(pod.pointer("/metadata/annotations")).get(SAFE_TO_EVICT) == prior.annotations.get(SAFE_TO_EVICT)
         && tolerations(pod) == with_ends(pod, prior)
 }
 
@@ -388,7 +398,7 @@ fn restoring(pod: &Value, prior: &PodPrior, remove: &BTreeSet<String>) -> Value 
     let mut labels: Map<String, Value> = prior.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
     labels.extend(strange(prior, remove).map(|key| (key.clone(), Value::Null)));
     json!({
-        "metadata": { "labels": labels, "annotations": { ORIGINAL_LABELS: null } },
+        "metadata": { "labels": labels, "annotations": { ORIGINAL_LABELS: null, SAFE_TO_EVICT: prior.annotations.get(SAFE_TO_EVICT) } },
         "spec": { "tolerations": with_ends(pod, prior) },
     })
 }

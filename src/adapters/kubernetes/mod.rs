@@ -142,6 +142,7 @@ impl KubernetesCluster {
             | KubernetesAction::KeepWhileUnreachable(_)
             | KubernetesAction::KeepFromAutoscaler(_)
             | KubernetesAction::ScaleToZero { .. }
+            | KubernetesAction::ScaleBack { .. }
             | KubernetesAction::AllowScaleDown(_)
             | KubernetesAction::IncludeInLoadBalancers(_)
             | KubernetesAction::RestorePod { .. }
@@ -192,6 +193,7 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
             | KubernetesAction::KeepWhileUnreachable(_)
             | KubernetesAction::KeepFromAutoscaler(_)
             | KubernetesAction::ScaleToZero { .. }
+            | KubernetesAction::ScaleBack { .. }
             | KubernetesAction::AllowScaleDown(_)
             | KubernetesAction::IncludeInLoadBalancers(_)
             | KubernetesAction::RestorePod { .. }

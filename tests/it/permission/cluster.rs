@@ -17,6 +17,7 @@ use stanch::sandbox::kubernetes::KubernetesEmulator;
 use stanch_commands::action::{Drain, KubernetesAction, PodIsolation, Probe};
 use stanch_commands::facts::KubernetesFacts;
 use stanch_commands::permission::{ClusterRight, Entry, KUBERNETES, SURVEYS};
+use stanch_commands::prior::PodPrior;
 use stanch_commands::target::{PodRef, TargetName, WorkloadKind, WorkloadRef};
 
 use crate::kubernetes_adapter::emulator;
@@ -106,6 +107,12 @@ fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>, workloads: &[Wor
         enforced_by: None,
         open: vec![],
     };
+    let prior = PodPrior {
+        pod: suspect.clone(),
+        labels: BTreeMap::from([("app".to_owned(), "restored".to_owned())]),
+        annotations: BTreeMap::new(),
+        tolerations: vec![],
+    };
     let mut all = vec![
         KubernetesAction::CapturePriorState { node: node.clone(), suspects: suspects.clone() },
         KubernetesAction::CollectEvidence { node: node.clone(), suspects },
@@ -118,14 +125,19 @@ fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>, workloads: &[Wor
         KubernetesAction::LabelPod { pod: suspect.clone(), set: label.clone(), remove: BTreeSet::new() },
         KubernetesAction::KeepFromAutoscaler(suspect.clone()),
         KubernetesAction::VerifyPodIsolation(isolation),
-        KubernetesAction::VerifyNode { node: node.clone(), suspects: vec![(suspect, label)] },
+        KubernetesAction::VerifyNode { node: node.clone(), suspects: vec![(suspect.clone(), label)] },
         KubernetesAction::Drain(drain),
-        KubernetesAction::Uncordon(node),
+        KubernetesAction::Uncordon(node.clone()),
+        KubernetesAction::AllowScaleDown(node.clone()),
+        KubernetesAction::IncludeInLoadBalancers(node),
+        KubernetesAction::RestorePod { prior: Box::new(prior), remove: ["stanch.dev/quarantine".to_owned()].into() },
+        KubernetesAction::AllowPodTraffic(suspect),
         KubernetesAction::DeletePod { pod: facts.suspect.clone().unwrap().pod, grace_s: 1, waiver: None },
         KubernetesAction::SaveManifests(workloads.to_vec()),
     ];
     let scalable = |workload: &&WorkloadRef| matches!(workload.kind, WorkloadKind::Deployment | WorkloadKind::StatefulSet);
     all.extend(workloads.iter().filter(scalable).map(|workload| KubernetesAction::ScaleToZero { workload: workload.clone(), from: 1 }));
+    all.extend(workloads.iter().filter(scalable).map(|workload| KubernetesAction::ScaleBack { workload: workload.clone(), to: 1 }));
     all.extend(workloads.iter().map(|workload| KubernetesAction::DeleteWorkload { workload: workload.clone(), waiver: None }));
     all.push(KubernetesAction::VerifyWorkloadGone { workloads: workloads.to_vec(), pods: vec![], deadline_s: 20 });
     all

@@ -39,6 +39,11 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     actions.push(ComputeAction::RestoreExternalIp { instance: instance.clone(), access });
     actions.push(ComputeAction::ReleaseBootDisk { instance: instance.clone(), device: "persistent-disk-0".into() });
     actions.extend(crate::compute_adapter::ssh::every_action());
+    let removed = |rule| ComputeAction::RemoveFirewallRule { rule, instance: instance.clone() };
+    actions.push(ComputeAction::UntagInstance { instance: instance.clone(), tag: name(TAG) });
+    actions.extend(rules().into_iter().map(removed));
+    actions.push(ComputeAction::RestoreExternalIp { instance: instance.clone(), access });
+    actions.push(ComputeAction::ReleaseBootDisk { instance: instance.clone(), device: "persistent-disk-0".into() });
     // The other member goes through the group, the abandoned instance by itself.
     let other = InstanceRef { name: name(OTHER), id: 6_120_613_059_854_544_702.into(), ..instance.clone() };
     let delete = |instance: &InstanceRef, group| ComputeAction::DeleteInstance { instance: instance.clone(), group, waiver: None };

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use stanch_commands::CATALOGUE;
+use stanch_commands::action::{Action, ActionClass, ComputeAction};
 use stanch_commands::definition::{Argument, Definition, Does};
 use stanch_commands::facts::Facts;
 use stanch_commands::permission::{Entry, KUBERNETES, SURVEYS, entries};
-use stanch_commands::plan::Form;
+use stanch_commands::plan::{Form, Plan};
+use stanch_commands::prior::Earlier;
 
 use crate::plans::{SUSPECT, facts, plan};
 
@@ -41,6 +43,12 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
         |facts| *facts = crate::compute_plans::made(),
     ];
     let mut found = BTreeSet::new();
+    if takes(Argument::Request) {
+        for plan in released(definition.name) {
+            found.extend(plan.steps().map(|(_, step)| label(step.action.entry().unwrap())));
+        }
+        return found;
+    }
     for (line, change) in lines.iter().flat_map(|line| variations.iter().map(move |change| (line, change))) {
         let mut facts = facts();
         change(&mut facts);
@@ -51,6 +59,43 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
         }
     }
     found
+}
+
+/// What undoes a quarantine, an isolated pod and a way in, in both ways.
+fn released(command: &str) -> Vec<Plan> {
+    let (facts, earlier) = crate::release::quarantined();
+    let before = crate::plans::facts();
+    let key = "key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\"";
+    let ways = [
+        (format!("isolate-pod {SUSPECT}"), before.clone(), facts.clone()),
+        (format!("isolate-pod {SUSPECT} --scale-to-zero"), before, facts.clone()),
+        (
+            format!("allow-ssh {SUSPECT} {key} via:bastion"),
+            crate::compute_plans::beside_bastion(),
+            crate::compute_plans::opened(Form::Strict),
+        ),
+        (format!("allow-ssh {SUSPECT} {key} --create-intermediate"), crate::compute_plans::beside_bastion(), crate::compute_plans::made()),
+    ];
+    let mut plans = Vec::new();
+    let mut undo = |facts: &Facts, earlier: &Earlier| {
+        for line in [format!("{command} r-k3f9qz"), format!("{command} r-k3f9qz --false-alarm")] {
+            plans.extend(crate::release::release(&line, facts, Some(earlier.clone())));
+        }
+    };
+    undo(&facts, &earlier);
+    let mut reserved = earlier.clone();
+    for action in &mut reserved.touched {
+        if let Action::Compute(ComputeAction::RemoveExternalIp { access, .. }) = action {
+            access.reserved = true;
+        }
+    }
+    undo(&facts, &reserved);
+    for (line, before, after) in ways {
+        let done = plan(&line, Form::Strict, &before).unwrap();
+        let touched = done.steps().map(|(_, step)| step.action.clone()).filter(|action| action.class() == ActionClass::Mutate).collect();
+        undo(&after, &Earlier { touched, ..earlier.clone() });
+    }
+    plans
 }
 
 /// Both sides save a prior state and collect evidence.
