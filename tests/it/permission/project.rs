@@ -36,8 +36,6 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     actions.push(ComputeAction::RemoveExternalIp { instance: instance.clone(), access: access.clone() });
     actions.push(ComputeAction::VerifyIsolation { instance: instance.clone(), tag: name(TAG), rules: rules(), group: Some(group.clone()) });
     actions.push(ComputeAction::CollectEvidence { instance: instance.clone() });
-    actions.push(ComputeAction::RestoreExternalIp { instance: instance.clone(), access });
-    actions.push(ComputeAction::ReleaseBootDisk { instance: instance.clone(), device: "persistent-disk-0".into() });
     actions.extend(crate::compute_adapter::ssh::every_action());
     let removed = |rule| ComputeAction::RemoveFirewallRule { rule, instance: instance.clone() };
     actions.push(ComputeAction::UntagInstance { instance: instance.clone(), tag: name(TAG) });
