@@ -320,6 +320,13 @@ pub enum ComputeAction {
         /// The tag.
         tag: ComputeName,
     },
+    /// Removes the tag of [`Self::TagForSsh`].
+    UntagForSsh {
+        /// The instance.
+        instance: InstanceRef,
+        /// The tag.
+        tag: ComputeName,
+    },
     /// Makes an instance from which the target is reached, tagged for it from the start.
     CreateIntermediate(Box<NewIntermediate>),
     /// Deletes an intermediate that Stanch made.
@@ -524,6 +531,7 @@ impl Action {
                 | ComputeAction::AddSshKey { .. }
                 | ComputeAction::RemoveSshKey { .. }
                 | ComputeAction::TagForSsh { .. }
+                | ComputeAction::UntagForSsh { .. }
                 | ComputeAction::CreateIntermediate(_)
                 | ComputeAction::DeleteIntermediate { .. }
                 | ComputeAction::TagIntermediate { .. }
@@ -605,6 +613,7 @@ impl Action {
                 | ComputeAction::AddSshKey { .. }
                 | ComputeAction::RemoveSshKey { .. }
                 | ComputeAction::TagForSsh { .. }
+                | ComputeAction::UntagForSsh { .. }
                 | ComputeAction::CreateIntermediate(_)
                 | ComputeAction::DeleteIntermediate { .. }
                 | ComputeAction::TagIntermediate { .. }
@@ -733,6 +742,7 @@ impl ComputeAction {
                 let comment = line.split_whitespace().last().unwrap_or_default();
                 format!("remove the SSH key of {user} ({comment}) from the metadata of {}", instance.name)
             }
+            Self::UntagForSsh { instance, tag } => format!("remove tag {tag} from instance {}", instance.name),
             Self::TagForSsh { instance, tag } => format!("tag instance {} with {tag}", instance.name),
             Self::CreateIntermediate(new) => {
                 format!("create intermediate {} ({}, no external address, tag {})", new.name, new.machine_type, new.tag)

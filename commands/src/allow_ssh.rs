@@ -289,6 +289,9 @@ fn describe(
             "the VM's guest agent must run for the key to arrive: an attacker with root can keep it out, or read what is typed".into(),
         ],
     };
+    if !compute.tags.iter().any(|tag| tag.starts_with(firewall::PREFIX)) {
+        consequences.decisions.push("the VM is not quarantined: a quarantine that follows reports this rule as an open way".into());
+    }
     if let Some(group) = &compute.group {
         consequences.residual_risk.push(format!("the instance is a member of group {}: key and tag are lost if it is made anew", group.group.name));
     }

@@ -94,6 +94,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | ComputeAction::AddSshKey { instance, .. }
             | ComputeAction::RemoveSshKey { instance, .. }
             | ComputeAction::TagForSsh { instance, .. }
+            | ComputeAction::UntagForSsh { instance, .. }
             | ComputeAction::UntagInstance { instance, .. }
             | ComputeAction::RemoveFirewallRule { instance, .. }
             | ComputeAction::RestoreExternalIp { instance, .. }

@@ -142,7 +142,7 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     RemoveExternalIp of [quarantine, remove_external_ip] needs [
         "compute.instances.get", "compute.instances.deleteAccessConfig", "compute.zoneOperations.get",
     ];
-    UntagInstance of [revoke_ssh, release] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    UntagInstance of [release] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
     RemoveFirewallRule of [revoke_ssh, release] needs [
         "compute.firewalls.get", "compute.instances.list", "compute.firewalls.delete", "compute.networks.updatePolicy",
         "compute.globalOperations.get",
@@ -172,6 +172,7 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     AddSshKey of [allow_ssh] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
     RemoveSshKey of [revoke_ssh, release] needs ["compute.instances.get", "compute.instances.setMetadata", "compute.zoneOperations.get"];
     TagForSsh of [allow_ssh] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
+    UntagForSsh of [revoke_ssh, release] needs ["compute.instances.get", "compute.instances.setTags", "compute.zoneOperations.get"];
     CreateIntermediate of [allow_ssh] needs [
         "compute.instances.get", "compute.instances.create", "compute.disks.create", "compute.subnetworks.use",
         "compute.instances.setMetadata", "compute.instances.setTags", "compute.instances.setLabels", "compute.zoneOperations.get",

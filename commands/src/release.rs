@@ -122,9 +122,11 @@ impl Release<'_> {
         let mut last = self.addresses(compute, &after_tag);
         self.rules(compute, &after_tag);
         last = last.or(untagged);
-        self.protection(compute, saved, last);
+        let last = self.protection(compute, saved, last);
         if self.touched(|action| matches!(action, Action::Compute(ComputeAction::AddSshKey { .. } | ComputeAction::TagForSsh { .. }))) {
-            revoke_ssh::add(&mut self.steps, compute, self.context, saved, &mut self.consequences);
+            // Operations on one instance may not overlap.
+            let needs: Vec<Edge> = [Edge::Requires(saved)].into_iter().chain(last.map(Edge::After)).collect();
+            revoke_ssh::add(&mut self.steps, compute, self.context, &needs, &mut self.consequences);
         }
         Ok(untagged)
     }
@@ -190,8 +192,9 @@ impl Release<'_> {
     }
 
     /// Protection and the boot disk, after the network: operations on one instance may not overlap.
-    fn protection(&mut self, compute: &ComputeFacts, saved: StepId, after: Option<StepId>) {
-        let Some(prior) = &self.earlier.instance_prior else { return };
+    /// Protection and boot disk, each after the other; returns the last step on the instance.
+    fn protection(&mut self, compute: &ComputeFacts, saved: StepId, after: Option<StepId>) -> Option<StepId> {
+        let Some(prior) = &self.earlier.instance_prior else { return after };
         let mut last = after;
         for action in &self.earlier.touched {
             let undo = match action {
@@ -214,6 +217,7 @@ impl Release<'_> {
                 compute.instance.name, group.group.name
             ));
         }
+        last
     }
 
     /// Marks of the node, and the cordon last.

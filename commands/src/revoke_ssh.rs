@@ -40,7 +40,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     };
     let mut steps = Steps::default();
     let saved = abandon::save_prior_state(&mut steps, compute);
-    add(&mut steps, compute, context, saved, &mut consequences);
+    add(&mut steps, compute, context, &[Edge::Requires(saved)], &mut consequences);
     let steps = steps.finish();
     match steps.len() {
         0 | 1 => Err(Refusal::AlreadySo(format!("nothing that `allow-ssh` gave is left on {}", compute.instance.name))),
@@ -49,18 +49,18 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
 }
 
 /// Adds the steps that take back what `allow-ssh` gave; none if there is nothing of it.
-pub fn add(steps: &mut Steps, compute: &ComputeFacts, context: &Context, saved: StepId, consequences: &mut Consequences) {
+pub fn add(steps: &mut Steps, compute: &ComputeFacts, context: &Context, needs: &[Edge], consequences: &mut Consequences) {
     let (revoked, kept) = keys(compute, context);
     let mut on_target: Vec<StepId> = Vec::new();
     match kept {
-        0 => on_target.extend(close(steps, compute, context, saved, consequences)),
+        0 => on_target.extend(close(steps, compute, context, needs, consequences)),
         kept => consequences.decisions.push(format!("{kept} more keys by Stanch stay, and so do the rule and the tags")),
     }
     for line in revoked {
         // One after the other: operations on one instance may not overlap.
         let action = ComputeAction::RemoveSshKey { instance: compute.instance.clone(), line };
         let after = on_target.last().map(|previous| Edge::After(*previous));
-        on_target.push(steps.add(action, [Edge::Requires(saved)].into_iter().chain(after)));
+        on_target.push(steps.add(action, needs.iter().copied().chain(after)));
     }
 }
 
@@ -74,13 +74,13 @@ fn keys(compute: &ComputeFacts, context: &Context) -> (Vec<String>, usize) {
 }
 
 /// Adds what closes the way, the rule first. Returns the steps on the instance itself.
-fn close(steps: &mut Steps, compute: &ComputeFacts, context: &Context, saved: StepId, consequences: &mut Consequences) -> Option<StepId> {
+fn close(steps: &mut Steps, compute: &ComputeFacts, context: &Context, needs: &[Edge], consequences: &mut Consequences) -> Option<StepId> {
     let ways: Vec<Way> = compute.interfaces.iter().map(|interface| allow_ssh::way(context.form, &compute.instance, &interface.network)).collect();
     let way = ways.first()?;
     let instance = &compute.instance;
     let found = compute.firewall.iter().find(|rule| rule.name == way.rule.name && ways.iter().any(|way| way.rule.network == rule.network));
     let others = others(compute, way, context);
-    let mut needs = vec![Edge::Requires(saved)];
+    let mut needs = needs.to_vec();
     match found {
         Some(_) if !others.is_empty() => {
             consequences.decisions.push(format!("rule {} stays: it also lets SSH in to {}", way.rule.name, others.join(", ")));
@@ -105,7 +105,7 @@ fn close(steps: &mut Steps, compute: &ComputeFacts, context: &Context, saved: St
         steps.add(action, needs.iter().copied());
     }
     let opened = context.form == Form::Strict && compute.tags.contains(way.target.as_str());
-    opened.then(|| steps.add(ComputeAction::UntagInstance { instance: instance.clone(), tag: way.target.clone() }, needs.iter().copied()))
+    opened.then(|| steps.add(ComputeAction::UntagForSsh { instance: instance.clone(), tag: way.target.clone() }, needs.iter().copied()))
 }
 
 /// Other instances that the rule lets SSH in to: under the guide's form there is one rule for all.

@@ -140,7 +140,9 @@ impl Session<'_> {
             }
             ComputeAction::CreateIntermediate(new) => self.intermediate_runs(new).await,
             ComputeAction::DeleteIntermediate { intermediate, request } => self.intermediate_is_gone(intermediate, request).await,
-            ComputeAction::UntagIntermediate { intermediate, tag } => self.untagged(intermediate, tag).await,
+            ComputeAction::UntagForSsh { instance, tag } | ComputeAction::UntagIntermediate { intermediate: instance, tag } => {
+                self.untagged(instance, tag).await
+            }
             ComputeAction::VerifySsh(access) => self.ssh(access).await,
             ComputeAction::UntagInstance { instance, tag } => self.untagged(instance, tag).await,
             ComputeAction::RemoveFirewallRule { rule, .. } => self.no_rule(rule).await,
@@ -168,7 +170,9 @@ impl Session<'_> {
             }
             ComputeAction::CreateIntermediate(new) => self.create_intermediate(new).await,
             ComputeAction::DeleteIntermediate { intermediate, .. } => self.delete(intermediate, None).await,
-            ComputeAction::UntagIntermediate { intermediate, tag } => self.remove_tag(intermediate, tag).await,
+            ComputeAction::UntagForSsh { instance, tag } | ComputeAction::UntagIntermediate { intermediate: instance, tag } => {
+                self.remove_tag(instance, tag).await
+            }
             ComputeAction::SnapshotDisk { disk, name, labels } => self.start_snapshot(disk, name, labels).await,
             ComputeAction::AbandonInstance { instance, group } => self.abandon(instance, group).await,
             ComputeAction::ResizeGroup { group, to, .. } => self.resize(group, *to).await,

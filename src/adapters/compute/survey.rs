@@ -70,6 +70,7 @@ impl Session<'_> {
         let interfaces: Vec<InterfaceFacts> =
             found.network_interfaces.iter().map(|interface| interface_facts(interface, &access_configs)).collect::<Result<_, _>>()?;
         let networks: BTreeSet<NetworkRef> = interfaces.iter().map(|interface| interface.network.clone()).collect();
+        let all = self.instances(&instance.project).await?;
         let scheduling = found.scheduling.clone().unwrap_or_default();
         Ok(ComputeFacts {
             status: found.status.as_ref().and_then(|status| status.name()).unwrap_or("UNKNOWN").to_owned(),
@@ -84,9 +85,9 @@ impl Session<'_> {
                 .map(|account| (account.email.clone().unwrap_or_default(), account.scopes.clone()))
                 .collect(),
             firewall: self.quarantine_rules(&networks).await?,
-            tagged: self.quarantined(&instance.project, &networks).await?,
+            tagged: tagged_among(&all, &networks)?,
             overriding: self.overriding(&instance, &interfaces).await?,
-            ssh: self.ssh_facts(&instance, found, &networks).await?,
+            ssh: self.ssh_facts(&instance, found, &all, &networks).await?,
             interfaces,
             instance,
         })
@@ -158,28 +159,20 @@ impl Session<'_> {
         project: &ProjectId,
         networks: &BTreeSet<NetworkRef>,
     ) -> Result<BTreeMap<String, Vec<InstanceRef>>, Problem> {
-        let mut tagged: BTreeMap<String, Vec<InstanceRef>> = BTreeMap::new();
-        for found in self.instances(project).await? {
-            let on = |interface: &NetworkInterface| {
-                interface.network.as_deref().and_then(links::network).is_some_and(|net| networks.contains(&net))
-            };
-            let tags: Vec<&String> = found.tags.iter().flat_map(|tags| &tags.items).filter(|tag| tag.starts_with(PREFIX)).collect();
-            if tags.is_empty() || !found.network_interfaces.iter().any(on) {
-                continue;
-            }
-            let strange = || Problem::Unreachable(format!("Compute listed an instance as `{:?}`", found.self_link));
-            let instance = reference(&found).ok_or_else(strange)?;
-            tags.into_iter().for_each(|tag| tagged.entry(tag.clone()).or_default().push(instance.clone()));
-        }
-        tagged.values_mut().for_each(|instances| instances.sort());
-        Ok(tagged)
+        tagged_among(&self.instances(project).await?, networks)
     }
 
-    async fn ssh_facts(&self, instance: &InstanceRef, found: &Instance, networks: &BTreeSet<NetworkRef>) -> Result<SshFacts, Problem> {
+    async fn ssh_facts(
+        &self,
+        instance: &InstanceRef,
+        found: &Instance,
+        all: &[Instance],
+        networks: &BTreeSet<NetworkRef>,
+    ) -> Result<SshFacts, Problem> {
         let mut neighbours: Vec<NeighbourFacts> = Vec::new();
-        for other in self.instances(&instance.project).await? {
+        for other in all {
             if other.id.is_some_and(|id| instance.id != id.into()) {
-                neighbours.extend(neighbour(&other, networks)?);
+                neighbours.extend(neighbour(other, networks)?);
             }
         }
         neighbours.sort_by(|a, b| a.instance.cmp(&b.instance));
@@ -215,6 +208,24 @@ fn interface_facts(interface: &NetworkInterface, access_configs: &[AccessConfig]
         access_configs: access_configs.iter().filter(|config| config.interface == name).cloned().collect(),
         name,
     })
+}
+
+/// The instances on these networks that carry a quarantine's tag, by tag.
+fn tagged_among(instances: &[Instance], networks: &BTreeSet<NetworkRef>) -> Result<BTreeMap<String, Vec<InstanceRef>>, Problem> {
+    let mut tagged: BTreeMap<String, Vec<InstanceRef>> = BTreeMap::new();
+    let on =
+        |interface: &NetworkInterface| interface.network.as_deref().and_then(links::network).is_some_and(|net| networks.contains(&net));
+    for found in instances {
+        let tags: Vec<&String> = found.tags.iter().flat_map(|tags| &tags.items).filter(|tag| tag.starts_with(PREFIX)).collect();
+        if tags.is_empty() || !found.network_interfaces.iter().any(on) {
+            continue;
+        }
+        let strange = || Problem::Unreachable(format!("Compute listed an instance as `{:?}`", found.self_link));
+        let instance = reference(found).ok_or_else(strange)?;
+        tags.into_iter().for_each(|tag| tagged.entry(tag.clone()).or_default().push(instance.clone()));
+    }
+    tagged.values_mut().for_each(|instances| instances.sort());
+    Ok(tagged)
 }
 
 /// An instance as a neighbour, if it is on one of the networks.

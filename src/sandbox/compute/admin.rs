@@ -303,6 +303,21 @@ impl ComputeEmulator {
         Ok(())
     }
 
+    /// Every snapshot of a disk is gone.
+    ///
+    /// # Errors
+    /// If the disk has none.
+    pub fn delete_snapshots(&self, disk: &str) -> Result<(), ComputeEmulatorError> {
+        let mut state = self.state();
+        let of_disk = |(_, snapshot): &(&str, &Value)| links::name(text(snapshot, "sourceDisk")) == disk;
+        let paths: Vec<String> = state.all("snapshots").filter(of_disk).map(|(path, _)| path.to_owned()).collect();
+        if paths.is_empty() {
+            return Err(ComputeEmulatorError::NotThere { kind: "snapshots", name: disk.to_owned() });
+        }
+        paths.iter().for_each(|path| drop(state.resources.remove(path)));
+        Ok(())
+    }
+
     /// The network of every interface moves to another project, as with Shared VPC, with its firewall rules.
     pub fn share_vpc_from(&self, host_project: &str) {
         let mut state = self.state();

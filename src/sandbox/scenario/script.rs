@@ -80,6 +80,8 @@ pub(super) enum Happening {
     AllowAll { namespace: String, policy: String },
     /// A node does not answer its control plane, or answers again.
     Node { name: String, answers: bool },
+    /// Somebody deletes every snapshot of a disk.
+    DeleteSnapshots { disk: String },
     /// Slack's connections break.
     CutSockets,
 }
@@ -201,6 +203,7 @@ fn happening(words: &[&str]) -> Option<Happening> {
         }
         ["node", name, "answers", "again"] => Some(Happening::Node { name: owned(name), answers: true }),
         ["node", name, "stops", "answering"] => Some(Happening::Node { name: owned(name), answers: false }),
+        ["delete", "snapshots", "of", disk] => Some(Happening::DeleteSnapshots { disk: owned(disk) }),
         ["cut", "sockets"] => Some(Happening::CutSockets),
         _ => None,
     }
@@ -232,11 +235,11 @@ mod tests {
     fn every_form_is_understood_and_nothing_else() {
         let text = "# comment\n\nrosa: /stanch quarantine pod a/b incident:x\nrosa in #random: /stanch\namir reacts x\namir takes back x\n\
                     amir presses Ask again\n8 minutes pass\nrestart\ncrash\nhappens: recreate pod a/b\nhappens: budget a/b needs 3\n\
-                    happens: daemon set a/b starts\nhappens: policy a/b allows all\n\
+                    happens: daemon set a/b starts\nhappens: policy a/b allows all\nhappens: delete snapshots of a\n\
                     happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
                     expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
-        assert_eq!(scenario, Ok(20));
+        assert_eq!(scenario, Ok(21));
         for wrong in [
             "rosa types x",
             "expect nothing",

@@ -329,6 +329,7 @@ impl Stage {
             }
             Happening::Node { name, answers: true } => self.kubernetes.set_node_ready(name)?,
             Happening::Node { name, answers: false } => self.kubernetes.set_node_unreachable(name)?,
+            Happening::DeleteSnapshots { disk } => self.compute.delete_snapshots(disk)?,
             Happening::CutSockets => self.slack.cut_sockets(),
         }
         Ok(())

@@ -71,7 +71,7 @@ pub fn every_action() -> Vec<ComputeAction> {
     actions.push(verify());
     actions.push(ComputeAction::RemoveFirewallRule { rule: door().rule, instance: instance() });
     actions.push(ComputeAction::UntagIntermediate { intermediate: bastion(), tag: door().source });
-    actions.push(ComputeAction::UntagInstance { instance: instance(), tag: door().target });
+    actions.push(ComputeAction::UntagForSsh { instance: instance(), tag: door().target });
     actions.push(ComputeAction::RemoveSshKey { instance: instance(), line: line() });
     actions.push(ComputeAction::CreateIntermediate(Box::new(new_intermediate())));
     // The bastion is labelled as one that this request made.
@@ -111,7 +111,7 @@ async fn open_and_close() {
 
     bench.does(&ComputeAction::RemoveFirewallRule { rule: door().rule, instance: instance() }).await;
     bench.does(&ComputeAction::UntagIntermediate { intermediate: bastion(), tag: door().source }).await;
-    bench.does(&ComputeAction::UntagInstance { instance: instance(), tag: door().target }).await;
+    bench.does(&ComputeAction::UntagForSsh { instance: instance(), tag: door().target }).await;
     bench.does(&ComputeAction::RemoveSshKey { instance: instance(), line: line() }).await;
     let after = bench.emulator.snapshot_state();
     assert_eq!(after["instances"], before["instances"]);
