@@ -55,7 +55,7 @@ async fn nothing_is_written_without_a_quorum() {
     theatre.whispered("U0NOBODY", "belongs to nobody").await;
     theatre.outside.strangers.lock().unwrap().insert(AMIR.into());
     theatre.presses(AMIR, Control::Approve(id.clone(), digest)).await;
-    theatre.whispered(AMIR, "belongs to nobody").await;
+    theatre.whispered(AMIR, "does not say that you are a full member").await;
     theatre.reacts(ROSA, &plan, |votes| _ = votes.yes.insert(account(ROSA))).await;
     theatre.presses(BEA, Control::Decline(id)).await;
     assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Declined(stanch::core::identity::PersonId::new("bea"))));

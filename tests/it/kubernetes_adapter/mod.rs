@@ -1,7 +1,13 @@
 //! Goal: the Kubernetes adapter does what its port promises. Method: one contract suite, on the emulator and on a real control plane; and what
 //! only the emulator can do: lost answers, namesakes, refusals.
 #![cfg(feature = "sandbox")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "test code fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    clippy::indexing_slicing,
+    reason = "test code fails by panicking"
+)]
 
 pub mod contract;
 mod deletions;
