@@ -167,7 +167,7 @@ impl Refusal {
                 "start the snapshots with `snapshot` and ask again when they are READY; --stop-now with a reason plans a waiver instead"
             }
             Self::ExecNeedsPod => "name the pod, as in `inspect pod NAMESPACE/NAME --exec`",
-            Self::Isolated(_) => "undo the quarantine first",
+            Self::Isolated(_) => "`release` undoes the quarantine",
             Self::NodeReplaced(_) => {
                 "what Stanch did to it is gone with it; firewall rules named quarantine-… may remain: delete them by hand"
             }

@@ -240,6 +240,7 @@ impl Stanch {
             Report::Examined { inbound, diagnoses } => self.answer_privately(&inbound, Say::Examined(diagnoses)).await,
             Report::Pressed { inbound, control, subject } => self.press(inbound, control, subject).await,
             Report::Voted(voted) => self.count(voted).await,
+            Report::Unseen { id, why } => self.tell_unseen(&id, &why),
             Report::Rechecked(asked_again) => self.recheck(*asked_again).await,
             Report::Observed { id, step, observation } => self.observed(id, step, observation).await,
             Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,

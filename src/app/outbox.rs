@@ -180,7 +180,12 @@ impl Worker {
         match outcome {
             Ok(()) if matches!(item.to, To::Private(_)) => {}
             Ok(()) => tokio::time::sleep(self.pace).await,
-            Err(ChatError::Refused(why)) => tracing::error!(channel = %self.channel.id, %why, "the chat refuses a message"),
+            Err(ChatError::Refused(why)) => {
+                tracing::error!(channel = %self.channel.id, %why, "the chat refuses a message");
+                if let To::Landmark(id, Landmark::Plan) = &item.to {
+                    let _ = self.reports.send(Report::Unseen { id: id.clone(), why });
+                }
+            }
             Err(error) if item.tries >= limit => tracing::error!(channel = %self.channel.id, %error, "a message was given up"),
             Err(error) => {
                 let pause = match error {

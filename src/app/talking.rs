@@ -104,6 +104,16 @@ impl Stanch {
         self.outbox.thread(&made.channel, id, say);
     }
 
+    /// The requester was told that the plan is in the channel, and it is not.
+    pub(super) fn tell_unseen(&mut self, id: &RequestId, why: &str) {
+        let Some(request) = self.memory.state.requests.get(id) else { return };
+        let made = &request.made;
+        let Some(account) = self.parts.policy.account(&made.requester, made.channel.platform) else { return };
+        let what = format!("the chat refuses to show the plan of {id} in the channel ({why}), so nobody can agree to it");
+        let hint = "invite Stanch to the channel, cancel the request and ask again".into();
+        self.outbox.private(&made.channel, &account, Say::Trouble { what, hint });
+    }
+
     /// After a restart: open requests hear of it, and landmarks that were not posted are.
     pub(super) fn resume_talking(&mut self) {
         for (id, request) in &self.memory.state.requests {

@@ -44,6 +44,13 @@ pub(super) enum Report {
     },
     /// The reactions of a plan message were read back.
     Voted(Voted),
+    /// The chat refuses to show a plan, so that nobody can agree to it.
+    Unseen {
+        /// Of which request.
+        id: RequestId,
+        /// What the chat says.
+        why: String,
+    },
     /// Everything was asked again before the authorisation.
     Rechecked(Box<AskedAgain>),
     /// A step that may have been carried out before was looked at.

@@ -6,7 +6,7 @@ use kube::Client;
 use stanch::core::step::{Observation, Outcome};
 use stanch::sandbox::world::World;
 use stanch_commands::action::KubernetesAction;
-use stanch_commands::prior::Prior;
+use stanch_commands::prior::{NodePrior, Prior};
 
 use super::{NODE, Subject, emulator};
 use crate::control_plane::ControlPlane;
@@ -51,22 +51,45 @@ pub async fn contract(client: Client, node_name: &str) {
         KubernetesAction::LabelPod { pod: pod.clone(), set: labels.clone(), remove },
         KubernetesAction::ExcludeFromLoadBalancers(node.clone()),
     ] {
-        assert_eq!(subject.observe(&action).await, Observation::NotInPlace, "{action:?}");
-        let performed = subject.perform(&action).await;
-        let Outcome::Succeeded(receipt) = &performed.outcome else { panic!("{action:?}: {performed:?}") };
-        assert!(!receipt.already_so && !receipt.summary.is_empty(), "{receipt:?}");
-        assert!(performed.calls.iter().any(|call| !call.method.starts_with("GET") && call.status.is_some()), "{:?}", performed.calls);
-        let Observation::InPlace(_) = subject.observe(&action).await else { panic!("{action:?} is not observed") };
-        let again = subject.perform(&action).await;
-        let Outcome::Succeeded(receipt) = again.outcome else { panic!("{action:?}: {:?}", again.outcome) };
-        assert!(receipt.already_so, "{action:?}");
-        assert!(again.calls.iter().all(|call| call.method.starts_with("GET")), "{:?}", again.calls);
+        once_and_again(&subject, &action).await;
     }
     drains_and_verifies(&subject, &labels).await;
 
-    let uncordon = KubernetesAction::Uncordon(node);
-    assert!(!subject.succeeds(&uncordon).await.already_so);
-    assert!(subject.succeeds(&uncordon).await.already_so);
+    released(&subject, *prior).await;
+}
+
+/// What a release with --false-alarm does on this side; the owner adopts the suspect again, and the labels are those of before.
+async fn released(subject: &Subject, prior: NodePrior) {
+    let node = prior.node;
+    let suspect = prior.suspects.into_iter().next().unwrap();
+    let remove = BTreeSet::from(["quarantine".to_owned(), "stanch.dev/quarantine".to_owned()]);
+    for action in [
+        KubernetesAction::IncludeInLoadBalancers(node.clone()),
+        KubernetesAction::AllowScaleDown(node.clone()),
+        KubernetesAction::RestorePod { prior: Box::new(suspect.clone()), remove },
+        KubernetesAction::AllowPodTraffic(suspect.pod.clone()),
+        KubernetesAction::Uncordon(node.clone()),
+    ] {
+        once_and_again(subject, &action).await;
+    }
+    let again = subject.succeeds(&KubernetesAction::CapturePriorState { node, suspects: vec![suspect.pod.clone()] }).await;
+    let Some(Prior::Node(now)) = again.prior else { panic!("{:?}", again.prior) };
+    assert!(!now.unschedulable && now.annotations.is_empty() && now.labels.is_empty(), "{now:?}");
+    assert_eq!(now.suspects, vec![suspect]);
+}
+
+/// A change: not there, made, seen, and made again without a write.
+async fn once_and_again(subject: &Subject, action: &KubernetesAction) {
+    assert_eq!(subject.observe(action).await, Observation::NotInPlace, "{action:?}");
+    let performed = subject.perform(action).await;
+    let Outcome::Succeeded(receipt) = &performed.outcome else { panic!("{action:?}: {performed:?}") };
+    assert!(!receipt.already_so && !receipt.summary.is_empty(), "{receipt:?}");
+    assert!(performed.calls.iter().any(|call| !call.method.starts_with("GET") && call.status.is_some()), "{:?}", performed.calls);
+    let Observation::InPlace(_) = subject.observe(action).await else { panic!("{action:?} is not observed") };
+    let again = subject.perform(action).await;
+    let Outcome::Succeeded(receipt) = again.outcome else { panic!("{action:?}: {:?}", again.outcome) };
+    assert!(receipt.already_so, "{action:?}");
+    assert!(again.calls.iter().all(|call| call.method.starts_with("GET")), "{:?}", again.calls);
 }
 
 /// On a cluster of somebody else the suspect's pod has a name of its own.
