@@ -546,80 +546,8 @@ impl Action {
     #[must_use]
     pub fn undo(&self) -> Undo {
         match self {
-            Self::Kubernetes(
-                KubernetesAction::CapturePriorState { .. }
-                | KubernetesAction::CollectEvidence { .. }
-                | KubernetesAction::RunProbes { .. }
-                | KubernetesAction::SaveManifests(_)
-                | KubernetesAction::VerifyWorkloadGone { .. }
-                | KubernetesAction::VerifyPodIsolation(_)
-                | KubernetesAction::VerifyNode { .. },
-            )
-            | Self::Compute(
-                ComputeAction::CapturePriorState { .. }
-                | ComputeAction::CollectEvidence { .. }
-                | ComputeAction::VerifyIsolation { .. }
-                | ComputeAction::VerifySnapshots { .. }
-                | ComputeAction::VerifySsh(_),
-            ) => Undo::Nothing,
-            Self::Compute(ComputeAction::SnapshotDisk { .. }) => Undo::Kept,
-            Self::Compute(ComputeAction::AbandonInstance { .. }) => Undo::Impossible("no call puts an instance back into its group"),
-            Self::Compute(ComputeAction::ResizeGroup { .. }) => {
-                Undo::Impossible("a group that is made smaller again chooses by itself which instance it deletes")
-            }
-            Self::Compute(ComputeAction::DeleteInstance { .. }) => Undo::Impossible(
-                "a deleted VM does not come back: its memory and Local SSDs are lost; disks can be made from the snapshots",
-            ),
-            Self::Compute(ComputeAction::RemoveExternalIp { access, .. }) if !access.reserved => {
-                Undo::Impossible("the address is ephemeral and goes back to Google's pool")
-            }
-            Self::Kubernetes(KubernetesAction::DeletePod { .. }) => {
-                Undo::Impossible("the pod's memory and its emptyDir volumes are lost; its manifest is kept as evidence")
-            }
-            Self::Kubernetes(KubernetesAction::ScaleToZero { .. }) => {
-                Undo::Impossible("its pods end with their memory; scaling back to the recorded number starts fresh ones")
-            }
-            Self::Kubernetes(KubernetesAction::DeleteWorkload { .. }) => Undo::Impossible(
-                "its pods end for good; its manifests are kept as evidence, without the values of environment variables, to make it again by hand",
-            ),
-            Self::Kubernetes(KubernetesAction::Drain(_)) => {
-                Undo::Impossible("evicted pods are replaced elsewhere, or gone if nothing owns them")
-            }
-            Self::Kubernetes(
-                KubernetesAction::Cordon(_)
-                | KubernetesAction::Uncordon(_)
-                | KubernetesAction::DisableScaleDown(_)
-                | KubernetesAction::ExcludeFromLoadBalancers(_)
-                | KubernetesAction::KeepFromAutoscaler(_)
-                | KubernetesAction::KeepWhileUnreachable(_)
-                | KubernetesAction::DenyPodTraffic(_)
-                | KubernetesAction::LabelPod { .. }
-                | KubernetesAction::AllowScaleDown(_)
-                | KubernetesAction::IncludeInLoadBalancers(_)
-                | KubernetesAction::RestorePod { .. }
-                | KubernetesAction::ScaleBack { .. }
-                | KubernetesAction::AllowPodTraffic(_),
-            )
-            | Self::Compute(
-                ComputeAction::ProtectFromDeletion(_)
-                | ComputeAction::UntagInstance { .. }
-                | ComputeAction::RemoveFirewallRule { .. }
-                | ComputeAction::RestoreExternalIp { .. }
-                | ComputeAction::AllowDeletion(_)
-                | ComputeAction::ReleaseBootDisk { .. }
-                | ComputeAction::KeepBootDisk { .. }
-                | ComputeAction::EnsureFirewallRule(_)
-                | ComputeAction::TagInstance { .. }
-                | ComputeAction::AddSshKey { .. }
-                | ComputeAction::RemoveSshKey { .. }
-                | ComputeAction::TagForSsh { .. }
-                | ComputeAction::UntagForSsh { .. }
-                | ComputeAction::CreateIntermediate(_)
-                | ComputeAction::DeleteIntermediate { .. }
-                | ComputeAction::TagIntermediate { .. }
-                | ComputeAction::UntagIntermediate { .. }
-                | ComputeAction::RemoveExternalIp { .. },
-            ) => Undo::Possible,
+            Self::Kubernetes(action) => action.undo(),
+            Self::Compute(action) => action.undo(),
         }
     }
 
@@ -647,6 +575,41 @@ pub enum Undo {
 }
 
 impl KubernetesAction {
+    fn undo(&self) -> Undo {
+        match self {
+            Self::CapturePriorState { .. }
+            | Self::CollectEvidence { .. }
+            | Self::RunProbes { .. }
+            | Self::SaveManifests(_)
+            | Self::VerifyWorkloadGone { .. }
+            | Self::VerifyPodIsolation(_)
+            | Self::VerifyNode { .. } => Undo::Nothing,
+            Self::DeletePod { .. } => {
+                Undo::Impossible("the pod's memory and its emptyDir volumes are lost; its manifest is kept as evidence")
+            }
+            Self::ScaleToZero { .. } => {
+                Undo::Impossible("its pods end with their memory; scaling back to the recorded number starts fresh ones")
+            }
+            Self::DeleteWorkload { .. } => Undo::Impossible(
+                "its pods end for good; its manifests are kept as evidence, without the values of environment variables, to make it again by hand",
+            ),
+            Self::Drain(_) => Undo::Impossible("evicted pods are replaced elsewhere, or gone if nothing owns them"),
+            Self::Cordon(_)
+            | Self::Uncordon(_)
+            | Self::DisableScaleDown(_)
+            | Self::ExcludeFromLoadBalancers(_)
+            | Self::KeepFromAutoscaler(_)
+            | Self::KeepWhileUnreachable(_)
+            | Self::DenyPodTraffic(_)
+            | Self::LabelPod { .. }
+            | Self::AllowScaleDown(_)
+            | Self::IncludeInLoadBalancers(_)
+            | Self::RestorePod { .. }
+            | Self::ScaleBack { .. }
+            | Self::AllowPodTraffic(_) => Undo::Possible,
+        }
+    }
+
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { node, .. } => format!("save the prior state of node {} and its suspects", node.name),
@@ -708,6 +671,43 @@ impl KubernetesAction {
 }
 
 impl ComputeAction {
+    fn undo(&self) -> Undo {
+        match self {
+            Self::CapturePriorState { .. }
+            | Self::CollectEvidence { .. }
+            | Self::VerifyIsolation { .. }
+            | Self::VerifySnapshots { .. }
+            | Self::VerifySsh(_) => Undo::Nothing,
+            Self::SnapshotDisk { .. } => Undo::Kept,
+            Self::AbandonInstance { .. } => Undo::Impossible("no call puts an instance back into its group"),
+            Self::ResizeGroup { .. } => Undo::Impossible("a group that is made smaller again chooses by itself which instance it deletes"),
+            Self::DeleteInstance { .. } => Undo::Impossible(
+                "a deleted VM does not come back: its memory and Local SSDs are lost; disks can be made from the snapshots",
+            ),
+            Self::RemoveExternalIp { access, .. } if !access.reserved => {
+                Undo::Impossible("the address is ephemeral and goes back to Google's pool")
+            }
+            Self::ProtectFromDeletion(_)
+            | Self::UntagInstance { .. }
+            | Self::RemoveFirewallRule { .. }
+            | Self::RestoreExternalIp { .. }
+            | Self::AllowDeletion(_)
+            | Self::ReleaseBootDisk { .. }
+            | Self::KeepBootDisk { .. }
+            | Self::EnsureFirewallRule(_)
+            | Self::TagInstance { .. }
+            | Self::AddSshKey { .. }
+            | Self::RemoveSshKey { .. }
+            | Self::TagForSsh { .. }
+            | Self::UntagForSsh { .. }
+            | Self::CreateIntermediate(_)
+            | Self::DeleteIntermediate { .. }
+            | Self::TagIntermediate { .. }
+            | Self::UntagIntermediate { .. }
+            | Self::RemoveExternalIp { .. } => Undo::Possible,
+        }
+    }
+
     fn summary(&self) -> String {
         match self {
             Self::CapturePriorState { instance, .. } => format!("save the prior state of instance {}", instance.name),
