@@ -12,11 +12,12 @@ use stanch_commands::plan::Draft;
 use stanch_commands::refusal::Refusal;
 use stanch_commands::target::{ClusterName, GroupRef, IncidentRef, Namespace, NodeName, RequestId, TargetName};
 
+use super::voting::{ask, patiently};
 use super::work::{Answer, Looked, Report, Surveyed};
 use super::{Cluster, Entry, Stanch};
 use crate::core::engine::Event;
 use crate::core::engine::Rejection;
-use crate::core::identity::PersonId;
+use crate::core::identity::{Account, PersonId};
 use crate::core::policy::{Ask, DEFAULT_APPROVAL_EXPIRY_S, Decision, Policy, Reason, Subject};
 use crate::core::record::Requested;
 use crate::core::request::Stage;
@@ -36,7 +37,7 @@ impl Stanch {
             text: text.chars().take(2_000).collect(),
         };
         self.commit(vec![heard]).await;
-        let Some(person) = person else { return self.turn_away(&inbound, unmapped(&inbound)).await };
+        let Some(person) = person else { return self.turn_away(&inbound, unmapped(&inbound.from)).await };
         let parsed = match parse(text) {
             Ok(parsed) => parsed,
             Err(error) => return self.turn_away(&inbound, Say::Usage(error)).await,
@@ -50,6 +51,7 @@ impl Stanch {
         }
         let look = Look { policy: self.parts.policy.clone(), chat: self.parts.chat.clone(), now: self.now() };
         let reports = self.reports.clone();
+        self.asked = self.asked.saturating_add(1);
         self.tasks.spawn(async move {
             let report = match look.up(&inbound, &parsed, place).await {
                 Ok((subject, surveyed)) => Report::Looked(Box::new(Looked { inbound, parsed, person, subject, surveyed })),
@@ -143,10 +145,10 @@ impl Stanch {
             (Does::Locate, _, Some(Surveyed::Node(facts))) => Say::Located(locate::findings(&facts)),
             (Does::Mitigate(planner), _, Some(Surveyed::Node(facts))) => {
                 let node = facts.kubernetes.node.node.name.clone();
-                self.propose(&inbound, &parsed, person, Some(&node), |context| planner(&facts, context)).await
+                self.propose(&inbound, &parsed, (person, &subject), Some(&node), |context| planner(&facts, context)).await
             }
             (Does::Resize(planner), _, Some(Surveyed::Group(survey))) => {
-                self.propose(&inbound, &parsed, person, None, |context| planner(&survey, context)).await
+                self.propose(&inbound, &parsed, (person, &subject), None, |context| planner(&survey, context)).await
             }
             // The parser asks for the request and `target` for the target, so these have them.
             (Does::Cancel | Does::Halt | Does::Locate | Does::Mitigate(_) | Does::Resize(_), _, _) => {
@@ -160,7 +162,7 @@ impl Stanch {
         &mut self,
         inbound: &Inbound,
         parsed: &Parsed,
-        person: PersonId,
+        (person, subject): (PersonId, &Subject),
         node: Option<&NodeName>,
         planned: impl FnOnce(&Context) -> Result<Draft, Refusal>,
     ) -> Say {
@@ -170,6 +172,11 @@ impl Stanch {
             Ok(plan) => plan,
             Err(refusal) => return Say::Refused(refusal),
         };
+        // The same question as right before the writes: a plan that could never be authorised is not put before people.
+        let decision = self.parts.policy.may_request(subject, &ask(&plan));
+        if !decision.permitted {
+            return Say::Denied(decision);
+        }
         let phase = plan.phase(parsed.definition.phase);
         let Some(approvals_needed) = self.parts.policy.approvals_needed(phase) else {
             return Say::Rejected(Rejection::NoApprovalsConfigured);
@@ -224,6 +231,7 @@ impl Stanch {
     fn examine(&mut self, inbound: Inbound) {
         self.outbox.private(&inbound.channel, &inbound.from, Say::Examining);
         let (doctor, reports) = (self.parts.doctor.clone(), self.reports.clone());
+        self.asked = self.asked.saturating_add(1);
         self.tasks.spawn(async move {
             let diagnoses = doctor.examine().await;
             let _ = reports.send(Report::Examined { inbound, diagnoses });
@@ -301,7 +309,7 @@ struct Look {
 impl Look {
     /// Who asks, whether they may, and what is there. The policy is asked before anything is read: a refused command reads nothing.
     async fn up(&self, inbound: &Inbound, parsed: &Parsed, place: Option<Place>) -> Result<(Subject, Option<Surveyed>), Answer> {
-        let subject = self.chat.subject(&inbound.from).await.ok_or_else(|| Box::new(unmapped(inbound)))?;
+        let subject = patiently(&*self.chat, &inbound.from).await.ok_or_else(|| Box::new(unknown()))?;
         let command = parsed.privilege();
         let Some(Place { cluster, targets, namespace, group }) = place else {
             self.permit(&subject, &Ask { command, cluster: None, namespace: None })?;
@@ -339,8 +347,16 @@ async fn first_found(cluster: &Cluster, targets: &[TargetName], now: Timestamp) 
     Err(missing)
 }
 
-pub(super) fn unmapped(inbound: &Inbound) -> Say {
-    Say::Denied(Decision { permitted: false, reasons: vec![Reason::UnmappedAccount(inbound.from.to_string())] })
+/// The account is somebody's, but the platform does not confirm that.
+pub(super) fn unknown() -> Say {
+    Say::Trouble {
+        what: "the chat does not say that you are a full member at present, so this does not count".into(),
+        hint: "try again; if it stays so, an administrator looks at your account (deactivated? a guest?)".into(),
+    }
+}
+
+pub(super) fn unmapped(account: &Account) -> Say {
+    Say::Denied(Decision { permitted: false, reasons: vec![Reason::UnmappedAccount(account.to_string())] })
 }
 
 fn trouble(what: &str, hint: &str) -> Answer {

@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::engine::{DurableIndex, Effect, Event, Rejection, decide};
+use crate::core::engine::{DurableIndex, Effect, Event, Rejection, admits, decide};
 use crate::core::identity::{Account, ChannelRef};
 use crate::core::policy::Policy;
 use crate::core::request::Stage;
@@ -117,7 +117,7 @@ pub async fn run(
             _ = ticks.tick() => stanch.tick().await,
         }
     }
-    stanch.park(&mut reports).await
+    stanch.park(&mut reports, &mut events).await
 }
 
 /// The state and what is under way.
@@ -135,6 +135,8 @@ struct Stanch {
     not_before: BTreeMap<Effect, (Instant, u32)>,
     /// Steps that were started by this process and not yet carried out: all others are observed first.
     fresh: BTreeSet<(RequestId, StepId)>,
+    /// Commands, clicks and reactions that a task looks into.
+    asked: usize,
     /// Readings of votes that were begun.
     readings: u64,
     /// The newest reading of each request that was counted.
@@ -170,6 +172,7 @@ impl Stanch {
             doing: BTreeSet::new(),
             not_before: BTreeMap::new(),
             fresh: BTreeSet::new(),
+            asked: 0,
             readings: 0,
             counted: BTreeMap::new(),
             reminded: BTreeSet::new(),
@@ -228,13 +231,16 @@ impl Stanch {
     }
 
     async fn report(&mut self, report: Report) {
+        if matches!(report, Report::Looked(_) | Report::TurnedAway { .. } | Report::Pressed { .. } | Report::Examined { .. }) {
+            self.asked = self.asked.saturating_sub(1);
+        }
         match report {
             Report::Looked(looked) => self.answer(*looked).await,
             Report::TurnedAway { inbound, answer } => self.turn_away(&inbound, *answer).await,
             Report::Examined { inbound, diagnoses } => self.answer_privately(&inbound, Say::Examined(diagnoses)).await,
             Report::Pressed { inbound, control, subject } => self.press(inbound, control, subject).await,
             Report::Voted(voted) => self.count(voted).await,
-            Report::Rechecked { id, approvers, requester, changed } => self.recheck(id, &approvers, requester.as_ref(), changed).await,
+            Report::Rechecked(asked_again) => self.recheck(*asked_again).await,
             Report::Observed { id, step, observation } => self.observed(id, step, observation).await,
             Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,
             Report::Posted { id, what, message } => {
@@ -280,6 +286,10 @@ impl Stanch {
         if entries.is_empty() || self.broken.is_some() {
             return;
         }
+        let records = entries.iter().filter_map(|entry| if let Entry::Fact(record) = entry { Some(record) } else { None });
+        if let Err(illegal) = admits(&self.memory.state, records) {
+            return self.stop_for(LogFailed(illegal.to_string()));
+        }
         match self.parts.log.append(entries.iter().map(Entry::to_bytes).collect()).await {
             Ok(index) => self.durable = index,
             Err(failed) => return self.stop_for(failed),
@@ -296,6 +306,11 @@ impl Stanch {
         }
     }
 
+    /// Whether a step or an answer to somebody is under way.
+    fn busy(&self) -> bool {
+        self.asked > 0 || self.doing.iter().any(|effect| matches!(effect, Effect::Perform(..)))
+    }
+
     fn stop_for(&mut self, failed: LogFailed) {
         tracing::error!(%failed, "the audit log takes no records: nothing more is started");
         for (id, request) in self.memory.open() {
@@ -304,15 +319,21 @@ impl Stanch {
         self.broken = Some(failed);
     }
 
-    /// Waits for steps that are under way, and ends.
-    async fn park(mut self, reports: &mut mpsc::UnboundedReceiver<Report>) -> Result<(), LogFailed> {
+    /// Waits for steps that are under way, and ends. Whoever halts meanwhile is heard; what is asked or agreed to is recorded, and followed
+    /// after the next start.
+    async fn park(
+        mut self,
+        reports: &mut mpsc::UnboundedReceiver<Report>,
+        events: &mut mpsc::Receiver<ChatEvent>,
+    ) -> Result<(), LogFailed> {
         self.stopping = true;
-        let deadline = Instant::now() + PATIENCE;
-        let performing = |stanch: &Self| stanch.doing.iter().any(|effect| matches!(effect, Effect::Perform(..)));
-        while performing(&self) && self.broken.is_none() {
-            match tokio::time::timeout_at(deadline, reports.recv()).await {
-                Ok(Some(report)) => self.report(report).await,
-                Ok(None) | Err(_) => {
+        let deadline = tokio::time::sleep_until(Instant::now() + PATIENCE);
+        tokio::pin!(deadline);
+        while (self.busy() || !events.is_empty() || !reports.is_empty()) && self.broken.is_none() {
+            tokio::select! {
+                Some(report) = reports.recv() => self.report(report).await,
+                Some(event) = events.recv() => self.event(event).await,
+                () = &mut deadline => {
                     tracing::warn!(under_way = self.doing.len(), "steps are still under way: they are observed after the next start");
                     break;
                 }
@@ -320,6 +341,13 @@ impl Stanch {
         }
         self.tasks.abort_all();
         self.outbox.close(LAST_WORDS).await;
+        // Where the last messages stand, or they would be posted again.
+        while let Ok(report) = reports.try_recv() {
+            if let Report::Posted { id, what, message } = report {
+                let at = self.now();
+                self.commit(vec![Entry::Posted { at, request: id, what, message }]).await;
+            }
+        }
         self.broken.map_or(Ok(()), Err)
     }
 }

@@ -121,7 +121,7 @@ impl Outbox {
     }
 
     /// Sends what is waiting, for at most `patience`, and ends.
-    pub async fn close(mut self, patience: Duration) {
+    pub async fn close(&mut self, patience: Duration) {
         lock(&self.queues).closed = true;
         self.wake.notify_waiters();
         let drained = tokio::time::timeout(patience, async { while self.tasks.join_next().await.is_some() {} }).await;

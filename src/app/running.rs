@@ -15,7 +15,7 @@ use crate::core::engine::{Effect, Event, Rejection, effects, licence};
 use crate::core::request::Stage;
 use crate::core::say::Say;
 use crate::core::step::{Call, Failure, FailureKind, Licence, Observation, Outcome, Performed};
-use crate::ports::{Clock, Custody, EvidenceStore, Kept};
+use crate::ports::{Clock, Custody, ENTRY_LIMIT_BYTES, EvidenceStore, Exhibit, Kept};
 use stanch_commands::action::Action;
 
 /// Pause before a request that waits for another one, or whose requester may not ask any more, is looked at again.
@@ -25,6 +25,15 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 /// Most calls of one step in its record, of about 150 bytes each. A drain of 110 pods makes about 500; the first ones tell what went wrong.
 const MAX_CALLS: usize = 120;
+/// Most files in one record, of about 200 bytes each.
+const MAX_EXHIBITS: usize = 200;
+/// Longest words of an outcome in a record, in characters: a foreign NetworkPolicy may be quoted in them.
+const WORDS_LENGTH: usize = 2_000;
+/// Longest outcome in a record, in bytes: half an entry, the rest is for the calls.
+const OUTCOME_LIMIT_BYTES: usize = ENTRY_LIMIT_BYTES / 2;
+/// Tries of a step whose effect stays unknown and is then found absent: two minutes with the pauses. What failed so often is no accident, and
+/// what waits for the step's end should not wait longer.
+const MAX_TRIES: u32 = 8;
 /// Most lines of details in a record, and their length in characters: what people still read.
 const MAX_DETAILS: usize = 60;
 const DETAIL_LENGTH: usize = 300;
@@ -61,15 +70,29 @@ impl Stanch {
             match &effect {
                 // The next round starts it.
                 Effect::Start(..) => continue,
-                Effect::Recheck(id) => self.look_up_again(id),
-                Effect::Perform(id, step) => self.carry_out(id, *step),
+                Effect::Recheck(id) => {
+                    let id = id.clone();
+                    self.doing.insert(effect);
+                    self.look_up_again(&id).await;
+                }
+                Effect::Perform(id, step) => match self.carry_out(id, *step) {
+                    true => _ = self.doing.insert(effect),
+                    false => {
+                        let (id, step) = (id.clone(), *step);
+                        self.tell_unclear(&id, step, "its cluster is not configured any more; put it back into config/stanch.toml".into());
+                        self.look_later(&id, step);
+                    }
+                },
             }
-            self.doing.insert(effect);
         }
     }
 
-    fn carry_out(&mut self, id: &RequestId, step: StepId) {
-        let Some(work) = self.work(id, step) else { return tracing::error!(request = %id, %step, "a step under way has no licence") };
+    /// Carries a step out, or observes it; not if its cluster left the configuration.
+    fn carry_out(&mut self, id: &RequestId, step: StepId) -> bool {
+        let Some(work) = self.work(id, step) else {
+            tracing::error!(request = %id, %step, "a step under way has no licence or no cluster");
+            return false;
+        };
         let (reports, id, fresh) = (self.reports.clone(), id.clone(), self.fresh.contains(&(id.clone(), step)));
         self.tasks.spawn(async move {
             let report = match fresh {
@@ -81,6 +104,7 @@ impl Stanch {
             };
             let _ = reports.send(report);
         });
+        true
     }
 
     fn work(&self, id: &RequestId, step: StepId) -> Option<Work> {
@@ -107,7 +131,14 @@ impl Stanch {
         self.fresh.remove(&(id.clone(), step));
         if !kept.exhibits.is_empty() {
             let (at, Kept { exhibits, manifest_sha256 }) = (self.now(), kept.clone());
-            self.commit(vec![Entry::Kept { at, request: id.clone(), step, exhibits, manifest_sha256 }]).await;
+            let part = |exhibits: &[Exhibit]| Entry::Kept {
+                at,
+                request: id.clone(),
+                step,
+                exhibits: exhibits.to_vec(),
+                manifest_sha256: manifest_sha256.clone(),
+            };
+            self.commit(exhibits.chunks(MAX_EXHIBITS).map(part).collect()).await;
             self.tell_kept(&id, &kept);
         }
         let unknown = matches!(performed.outcome, Outcome::Unknown(_));
@@ -125,6 +156,10 @@ impl Stanch {
         let outcome = match observation {
             Observation::InPlace(receipt) => Some(Outcome::Succeeded(receipt)),
             Observation::Gone(why) => Some(failed(FailureKind::Stale, why)),
+            Observation::NotInPlace if goes_on && self.tries(&id, step) >= MAX_TRIES => {
+                let message = format!("it was tried {MAX_TRIES} times, and is not in place: the API keeps failing");
+                Some(failed(FailureKind::Unavailable, message))
+            }
             Observation::NotInPlace if goes_on => {
                 // The same key, so that whatever was sent before is the same request to the vendor.
                 self.fresh.insert((id.clone(), step));
@@ -146,9 +181,7 @@ impl Stanch {
 
     async fn finish(&mut self, id: &RequestId, step: StepId, performed: Performed) {
         let Performed { mut outcome, mut calls, .. } = performed;
-        if let Outcome::Succeeded(receipt) = &mut outcome {
-            cut(&mut receipt.details);
-        }
+        shorten(&mut outcome);
         if calls.len() > MAX_CALLS {
             let left_out = calls.len() - MAX_CALLS;
             calls.truncate(MAX_CALLS);
@@ -168,6 +201,11 @@ impl Stanch {
         });
         let say = Say::EvidenceKept { files: files.collect(), bytes, manifest_sha256: kept.manifest_sha256.clone() };
         self.outbox.thread(&request.made.channel, id, say);
+    }
+
+    /// How often the step's effect has been unknown.
+    fn tries(&self, id: &RequestId, step: StepId) -> u32 {
+        self.not_before.get(&Effect::Perform(id.clone(), step)).map_or(0, |(_, tries)| *tries)
     }
 
     fn look_later(&mut self, id: &RequestId, step: StepId) {
@@ -197,6 +235,32 @@ impl Stanch {
         {
             self.outbox.thread(&request.made.channel, id, Say::Rejected(rejection));
         }
+    }
+}
+
+/// Fits an outcome into its record: a record that is too long would stop everything.
+fn shorten(outcome: &mut Outcome) {
+    let short = |text: &mut String| {
+        if text.chars().count() > WORDS_LENGTH {
+            *text = text.chars().take(WORDS_LENGTH).chain("… (cut)".chars()).collect();
+        }
+    };
+    match outcome {
+        Outcome::Succeeded(receipt) => {
+            cut(&mut receipt.details);
+            short(&mut receipt.summary);
+        }
+        Outcome::Failed(failure) => {
+            short(&mut failure.message);
+            failure.hint.iter_mut().for_each(short);
+        }
+        Outcome::Unknown(why) => short(why),
+    }
+    let bytes = serde_json::to_vec(&outcome).map_or(usize::MAX, |bytes| bytes.len());
+    if bytes > OUTCOME_LIMIT_BYTES {
+        let message = format!("what was read is too long for a record: {bytes} bytes");
+        let hint = Some("look for an object with very many labels, annotations or disks".into());
+        *outcome = Outcome::Failed(Failure { kind: FailureKind::Refused, message, hint });
     }
 }
 

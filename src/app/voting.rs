@@ -1,6 +1,6 @@
 //! Votes: buttons, and reactions that are read back from the message before they count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use stanch_commands::action::{Action, KubernetesAction};
@@ -8,13 +8,13 @@ use stanch_commands::inspect;
 use stanch_commands::plan::{Plan, PlanDigest};
 use stanch_commands::target::RequestId;
 
-use super::commanding::unmapped;
-use super::work::{Report, Voted};
+use super::commanding::{unknown, unmapped};
+use super::work::{AskedAgain, Report, Voted};
 use super::{Landmark, Stanch};
-use crate::core::engine::{Event, Rejection};
+use crate::core::engine::{Event, Rejection, waits_for};
 use crate::core::identity::{Account, Ballot, Means, MessageRef, PersonId};
-use crate::core::policy::{Ask, Decision, Reason, Subject};
-use crate::core::request::Stage;
+use crate::core::policy::{Ask, Decision, Groups, Reason, Subject};
+use crate::core::request::{Request, Stage};
 use crate::core::say::{Control, Say};
 use crate::ports::{Chat, ChatError, Inbound, Votes};
 
@@ -32,8 +32,9 @@ impl Stanch {
     /// A button was pressed: who was that?
     pub(super) fn look_up_for(&mut self, inbound: Inbound, control: Control) {
         let (chat, reports) = (self.parts.chat.clone(), self.reports.clone());
+        self.asked = self.asked.saturating_add(1);
         self.tasks.spawn(async move {
-            let subject = chat.subject(&inbound.from).await;
+            let subject = patiently(chat.as_ref(), &inbound.from).await;
             let _ = reports.send(Report::Pressed { inbound, control, subject });
         });
     }
@@ -41,11 +42,15 @@ impl Stanch {
     /// A button counts.
     pub(super) async fn press(&mut self, inbound: Inbound, control: Control, subject: Option<Subject>) {
         let person = self.parts.policy.person(&inbound.from).cloned();
-        let (Some(person), Some(subject)) = (person, subject) else { return self.turn_away(&inbound, unmapped(&inbound)).await };
+        let Some(person) = person else { return self.turn_away(&inbound, unmapped(&inbound.from)).await };
+        let Some(subject) = subject else { return self.turn_away(&inbound, unknown()).await };
         let say = match control {
             Control::Approve(id, digest) => self.approve(&id, person, &subject, digest, Means::Button).await,
             Control::Decline(id) => self.decline(&id, person, &subject).await,
             Control::Halt(id) => self.halt(&id, &person, &subject, None).await,
+            Control::Resubmit(_) if self.commands.check_key(&inbound.from).is_err() => {
+                Say::Trouble { what: "you are asking faster than Stanch follows".into(), hint: "wait a moment; nothing was done".into() }
+            }
             Control::Resubmit(id) => match self.memory.state.requests.get(&id) {
                 Some(request) => {
                     let command = request.made.plan.command.clone();
@@ -113,7 +118,7 @@ impl Stanch {
             for account in votes.yes.iter().chain(&votes.no).chain(&votes.halt) {
                 // Only accounts of somebody: a channel full of reactions costs no look-ups.
                 if policy.person(account).is_some() && !subjects.contains_key(account) {
-                    subjects.insert(account.clone(), chat.subject(account).await);
+                    subjects.insert(account.clone(), patiently(chat.as_ref(), account).await);
                 }
             }
             let _ = reports.send(Report::Voted(Voted { id, reading, hinted, votes, subjects }));
@@ -159,8 +164,8 @@ impl Stanch {
         if let (Some(person), Some(subject)) = (person, subject) {
             return Some((person, subject));
         }
-        let reasons = vec![Reason::UnmappedAccount(account.to_string())];
-        self.tell_voter(voted, account, Say::Denied(Decision { permitted: false, reasons })).await;
+        let say = if self.parts.policy.person(account).is_some() { unknown() } else { unmapped(account) };
+        self.tell_voter(voted, account, say).await;
         None
     }
 
@@ -194,62 +199,90 @@ impl Stanch {
         }
     }
 
-    /// Everybody who agreed is looked up again, since roles may have been lost since, and so are the objects that the plan is bound to.
-    pub(super) fn look_up_again(&mut self, id: &RequestId) {
+    /// Before anything is written, everything is asked again: the objects that the plan is bound to, the reactions on the plan, and who everybody
+    /// is. The reactions come last, so that one that was taken back meanwhile does not count.
+    pub(super) async fn look_up_again(&mut self, id: &RequestId) {
+        if let Some(holder) = waits_for(&self.memory.state, id) {
+            return self.rechecked(id, Err(Rejection::Locked(holder))).await;
+        }
         let Some(request) = self.memory.state.requests.get(id) else { return };
-        let accounts: BTreeMap<PersonId, Account> =
-            request.approvals.iter().map(|(person, ballot)| (person.clone(), ballot.account.clone())).collect();
+        let agreed: BTreeSet<Account> = request.approvals.values().map(|ballot| ballot.account.clone()).collect();
         let requester = self.parts.policy.account(&request.made.requester, request.made.channel.platform);
-        let (chat, reports, id) = (self.parts.chat.clone(), self.reports.clone(), id.clone());
+        let message = self.memory.landmarks.get(&(id.clone(), Landmark::Plan)).cloned();
+        let (chat, reports, policy, id) = (self.parts.chat.clone(), self.reports.clone(), self.parts.policy.clone(), id.clone());
         let (cluster, plan, now) = (self.parts.clusters.get(&request.made.plan.cluster).cloned(), request.made.plan.clone(), self.now());
+        self.readings = self.readings.saturating_add(1);
+        let reading = self.readings;
         self.tasks.spawn(async move {
             let changed = match cluster {
                 Some(cluster) => cluster.changed(&plan, now).await,
                 None => Some(format!("cluster {} is no longer configured", plan.cluster)),
             };
-            let mut approvers = BTreeMap::new();
-            for (person, account) in accounts {
-                approvers.insert(person, patiently(chat.as_ref(), &account).await);
+            let mut subjects = BTreeMap::new();
+            for account in agreed.into_iter().chain(requester.clone()) {
+                subjects.insert(account.clone(), patiently(chat.as_ref(), &account).await);
             }
-            let requester = match requester {
-                Some(account) => patiently(chat.as_ref(), &account).await,
-                None => None,
+            let votes = match message {
+                Some(message) => read_patiently(chat.as_ref(), &message).await.ok(),
+                // Nobody can have reacted to what does not stand yet.
+                None => Some(Votes::default()),
             };
-            let _ = reports.send(Report::Rechecked { id, approvers, requester, changed });
+            let voters = votes.iter().flat_map(|votes| votes.yes.iter().chain(&votes.no).chain(&votes.halt));
+            let fresh: BTreeSet<Account> =
+                voters.filter(|account| policy.person(account).is_some() && !subjects.contains_key(*account)).cloned().collect();
+            for account in fresh {
+                subjects.insert(account.clone(), patiently(chat.as_ref(), &account).await);
+            }
+            let asked_again = AskedAgain { id, reading, votes, subjects, requester, changed };
+            let _ = reports.send(Report::Rechecked(Box::new(asked_again)));
         });
     }
 
-    /// Asks the policy again; writes begin if the quorum stands.
-    pub(super) async fn recheck(
-        &mut self,
-        id: RequestId,
-        approvers: &BTreeMap<PersonId, Option<Subject>>,
-        requester: Option<&Subject>,
-        changed: Option<String>,
-    ) {
-        let Some(request) = self.memory.state.requests.get(&id) else { return };
+    /// Counts what stands on the plan now, and asks the policy again; writes begin if the quorum stands.
+    pub(super) async fn recheck(&mut self, asked_again: AskedAgain) {
+        let AskedAgain { id, reading, votes, subjects, requester, changed } = asked_again;
+        let Some(votes) = votes else { return self.rechecked(&id, Err(Rejection::VotersUnclear)).await };
+        self.count(Voted { id: id.clone(), reading, hinted: None, votes: votes.clone(), subjects: subjects.clone() }).await;
+        let Some(request) = self.memory.state.requests.get(&id).filter(|request| request.stage == Stage::Waiting) else {
+            return self.rechecked(&id, Ok(())).await;
+        };
+        let found = |account: &Account| subjects.get(account).and_then(Option::as_ref);
+        if let Some(objector) = votes.halt.iter().filter_map(found).find_map(|subject| self.may_halt(request, subject)) {
+            return self.rechecked(&id, Err(Rejection::HaltStands(objector))).await;
+        }
         let made = &request.made;
-        let eligible = approvers
-            .iter()
-            .filter(|(person, subject)| {
-                subject.as_ref().is_some_and(|subject| {
-                    self.parts.policy.person(&subject.account) == Some(person)
-                        && self.parts.policy.may_approve(subject, made.phase, &made.requester).permitted
-                })
-            })
-            .map(|(person, _)| person.clone())
-            .collect();
-        let requester = match requester {
+        let permitted = |subject: &Subject| self.parts.policy.may_approve(subject, made.phase, &made.requester).permitted;
+        let unclear = |subject: &Subject| subject.groups == Groups::Unknown && !permitted(subject);
+        // Whose groups the platform does not tell is not known to have lost a role: nothing starts, and nothing is taken away.
+        if request.approvals.values().filter_map(|ballot| found(&ballot.account)).any(unclear) {
+            return self.rechecked(&id, Err(Rejection::VotersUnclear)).await;
+        }
+        let stands = |person: &PersonId, ballot: &Ballot| {
+            let named = self.parts.policy.person(&ballot.account) == Some(person);
+            named && found(&ballot.account).is_some_and(permitted)
+        };
+        let eligible: BTreeSet<PersonId> =
+            request.approvals.iter().filter(|(person, ballot)| stands(person, ballot)).map(|(person, _)| person.clone()).collect();
+        let lost: Vec<Account> =
+            request.approvals.iter().filter(|(person, _)| !eligible.contains(*person)).map(|(_, ballot)| ballot.account.clone()).collect();
+        let requester = match requester.as_ref().and_then(found) {
             Some(subject) => self.parts.policy.may_request(subject, &ask(&made.plan)),
             None => Decision { permitted: false, reasons: vec![Reason::UnmappedAccount(made.requester.to_string())] },
         };
+        let channel = made.channel.clone();
         let outcome = self.send(&id, Event::Rechecked { eligible, requester, changed }).await;
-        let waits = self.memory.state.requests.get(&id).is_some_and(|request| request.stage == Stage::Waiting);
-        // A vote may have been lost because the platform did not answer. Its reaction still stands, and is judged afresh.
-        if let Some(message) = self.memory.landmarks.get(&(id.clone(), Landmark::Plan)).filter(|_| outcome.is_ok() && waits) {
-            self.read_votes(id.clone(), message.clone(), None);
+        if outcome.is_ok() {
+            lost.into_iter().for_each(|account| self.outbox.private(&channel, &account, Say::Withdrawn));
         }
         self.rechecked(&id, outcome).await;
+    }
+
+    /// The person, if they may halt this request.
+    fn may_halt(&self, request: &Request, subject: &Subject) -> Option<PersonId> {
+        let plan = &request.made.plan;
+        let ask = Ask { command: "halt", ..ask(plan) };
+        let person = self.parts.policy.person(&subject.account)?;
+        self.parts.policy.may_request(subject, &ask).permitted.then(|| person.clone())
     }
 }
 
@@ -270,18 +303,18 @@ async fn read_patiently(chat: &dyn Chat, message: &MessageRef) -> Result<Votes, 
 }
 
 /// Looks an account up again if that fails: a failed look-up means no role, and that would take a vote away.
-async fn patiently(chat: &dyn Chat, account: &Account) -> Option<Subject> {
+pub(super) async fn patiently(chat: &dyn Chat, account: &Account) -> Option<Subject> {
     for _ in 1..LOOK_UPS {
         match chat.subject(account).await {
-            None => tokio::time::sleep(LOOK_UP_PAUSE).await,
-            found => return found,
+            Some(found) if found.groups != Groups::Unknown => return Some(found),
+            Some(_) | None => tokio::time::sleep(LOOK_UP_PAUSE).await,
         }
     }
     chat.subject(account).await
 }
 
 /// What a plan asks for.
-fn ask(plan: &Plan) -> Ask<'_> {
+pub(super) fn ask(plan: &Plan) -> Ask<'_> {
     let probes = |action: &Action| matches!(action, Action::Kubernetes(KubernetesAction::RunProbes { .. }));
     let command = match plan.steps().any(|(_, step)| probes(&step.action)) {
         true => inspect::WITH_EXEC,

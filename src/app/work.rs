@@ -44,17 +44,8 @@ pub(super) enum Report {
     },
     /// The reactions of a plan message were read back.
     Voted(Voted),
-    /// Everybody who agreed was looked up again.
-    Rechecked {
-        /// The request.
-        id: RequestId,
-        /// Those who agreed.
-        approvers: BTreeMap<PersonId, Option<Subject>>,
-        /// Who asked.
-        requester: Option<Subject>,
-        /// What of the bound objects is gone or is another one now.
-        changed: Option<String>,
-    },
+    /// Everything was asked again before the authorisation.
+    Rechecked(Box<AskedAgain>),
     /// A step that may have been carried out before was looked at.
     Observed {
         /// The request.
@@ -120,6 +111,22 @@ pub(super) struct Voted {
     pub votes: Votes,
     /// The accounts behind it that belong to somebody.
     pub subjects: BTreeMap<Account, Option<Subject>>,
+}
+
+/// What stands before anything is written.
+pub(super) struct AskedAgain {
+    /// The request.
+    pub id: RequestId,
+    /// Which reading of the votes this is.
+    pub reading: u64,
+    /// What stands on the plan; `None` if the platform does not say.
+    pub votes: Option<Votes>,
+    /// Who they are: everybody who agreed or reacted, and the requester.
+    pub subjects: BTreeMap<Account, Option<Subject>>,
+    /// The requester's account.
+    pub requester: Option<Account>,
+    /// What of the bound objects is gone or is another one now.
+    pub changed: Option<String>,
 }
 
 /// What a task tells instead of its result: somebody gets an answer.

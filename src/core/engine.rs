@@ -134,6 +134,10 @@ pub enum Rejection {
     NotReady,
     /// The step is not under way.
     NotUnderWay,
+    /// Somebody who may halt objects: their reaction stands on the plan.
+    HaltStands(PersonId),
+    /// The platform did not say who agrees, or who they are.
+    VotersUnclear,
     /// The audit log took no record of it, so it did not happen.
     NotRecorded,
 }
@@ -175,6 +179,9 @@ pub fn decide(state: &State, id: &RequestId, event: Event, now: Timestamp) -> Re
         Event::Approve { person, digest, ballot, decision } => {
             open_for_votes(request, now)?;
             let reasons = eligible(request, &person, decision)?;
+            if request.made.approvals_needed == 0 {
+                return Err(Rejection::Started);
+            }
             if digest != request.digest {
                 return Err(Rejection::AnotherPlan);
             }
@@ -308,6 +315,12 @@ fn recheck(
     Ok(lost.into_iter().chain([authorised]).collect())
 }
 
+/// The other request that a waiting one has to wait for.
+#[must_use]
+pub fn waits_for(state: &State, id: &RequestId) -> Option<RequestId> {
+    lock_holder(state, id, state.requests.get(id)?)
+}
+
 /// The other request that works on the same node or instance. A halted one whose last step is still under way counts.
 fn lock_holder(state: &State, id: &RequestId, request: &Request) -> Option<RequestId> {
     let (cluster, node, instance) = (&request.made.plan.cluster, &request.made.plan.node.uid, &request.made.plan.instance);
@@ -331,25 +344,45 @@ fn under_way(request: &Request, step: StepId) -> bool {
 /// # Errors
 /// [`IllegalRecord`].
 pub fn apply(mut state: State, record: &Record) -> Result<State, IllegalRecord> {
+    let present = state.requests.remove(&record.request);
+    let next = after(&state, present, record)?;
+    state.requests.insert(record.request.clone(), next);
+    Ok(state)
+}
+
+/// Whether records could be applied one after the other. Asked before they become durable: a log with a record that cannot be applied could
+/// never be read again.
+///
+/// # Errors
+/// [`IllegalRecord`] for the first that could not.
+pub fn admits<'r>(state: &State, records: impl IntoIterator<Item = &'r Record>) -> Result<(), IllegalRecord> {
+    let mut changed: BTreeMap<&RequestId, Request> = BTreeMap::new();
+    for record in records {
+        let present = changed.remove(&record.request).or_else(|| state.requests.get(&record.request).cloned());
+        changed.insert(&record.request, after(state, present, record)?);
+    }
+    Ok(())
+}
+
+/// The record's request after it.
+fn after(state: &State, present: Option<Request>, record: &Record) -> Result<Request, IllegalRecord> {
     let illegal = |why| IllegalRecord { request: record.request.clone(), why };
-    if let Fact::Requested(made) = &record.fact {
-        if made.approvals_needed == 0 && !made.plan.only_preserves() {
+    let mut request = match (&record.fact, present) {
+        (Fact::Requested(_), Some(_)) => return Err(illegal("the request exists already")),
+        (Fact::Requested(made), None) if made.approvals_needed == 0 && !made.plan.only_preserves() => {
             return Err(illegal("a plan that writes needs an approval"));
         }
-        return match state.requests.insert(record.request.clone(), Request::new((**made).clone(), record.at)) {
-            None => Ok(state),
-            Some(_) => Err(illegal("the request exists already")),
-        };
-    }
-    let Some(request) = state.requests.get(&record.request) else { return Err(illegal("the request was never made")) };
+        (Fact::Requested(made), None) => return Ok(Request::new((**made).clone(), record.at)),
+        (_, None) => return Err(illegal("the request was never made")),
+        (_, Some(request)) => request,
+    };
     if let Fact::ExecutionAuthorised { .. } = &record.fact
-        && lock_holder(&state, &record.request, request).is_some()
+        && lock_holder(state, &record.request, &request).is_some()
     {
         return Err(illegal("another request works on the node"));
     }
-    let Some(request) = state.requests.get_mut(&record.request) else { return Err(illegal("the request was never made")) };
-    apply_to(request, record).map_err(illegal)?;
-    Ok(state)
+    apply_to(&mut request, record).map_err(illegal)?;
+    Ok(request)
 }
 
 fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> {
@@ -384,6 +417,10 @@ fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> 
                 Some(quorum) if quorum.digest() == digest && quorum.approvers() == approvers => request.stage = Stage::Executing,
                 Some(_) | None => return Err("there is no such quorum"),
             }
+            // What came before the agreement may have left nothing to do.
+            if request.exhausted() {
+                request.stage = Stage::Ended(request.ending());
+            }
         }
         Fact::StepStarted { step, key } => {
             if !request.ready(record.at).contains(step) {
@@ -416,6 +453,7 @@ fn settle(request: &mut Request, outcome: &Outcome) {
         Stage::Waiting | Stage::Executing if stale => request.stage = Stage::Ended(Ending::Stale),
         Stage::Executing if request.exhausted() => request.stage = Stage::Ended(request.ending()),
         Stage::Waiting if request.made.approvals_needed == 0 && request.exhausted() => request.stage = Stage::Ended(request.ending()),
+        Stage::Waiting if request.hopeless() => request.stage = Stage::Ended(Ending::Incomplete),
         Stage::Waiting | Stage::Executing | Stage::Ended(_) => {}
     }
 }

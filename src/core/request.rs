@@ -152,7 +152,8 @@ impl Request {
             (Edge::Requires(_), fate) => fate == Some(&Fate::Succeeded),
             (Edge::After(_), Some(Fate::Succeeded | Fate::Failed | Fate::Withheld)) => true,
             (Edge::After(on), Some(Fate::Running)) => self.deadline_passed(*on, now),
-            (Edge::After(_), Some(Fate::Pending) | None) => false,
+            (Edge::After(on), Some(Fate::Pending)) => self.held_up(*on, &fates, now),
+            (Edge::After(_), None) => false,
         };
         self.made
             .plan
@@ -162,6 +163,26 @@ impl Request {
             })
             .map(|(id, _)| id)
             .collect()
+    }
+
+    /// Whether a step that has not started requires, directly or through others, one whose deadline has passed without an end: whoever
+    /// waits for its end only would wait for ever.
+    fn held_up(&self, step: StepId, fates: &BTreeMap<StepId, Fate>, now: Timestamp) -> bool {
+        let needs = self.made.plan.step(step).map(|step| step.needs.as_slice()).unwrap_or_default();
+        // Edges point to earlier steps, so this ends.
+        needs.iter().any(|edge| match (edge, fates.get(&edge.step())) {
+            (Edge::Requires(on), Some(Fate::Running)) => self.deadline_passed(*on, now),
+            (Edge::Requires(on), Some(Fate::Pending)) => self.held_up(*on, fates, now),
+            (Edge::Requires(_) | Edge::After(_), _) => false,
+        })
+    }
+
+    /// Whether nothing that needs an agreement can be done any more: nobody is to be asked for it.
+    #[must_use]
+    pub fn hopeless(&self) -> bool {
+        let fates = self.fates();
+        let mut gated = self.made.plan.steps().filter(|(_, step)| step.action.class() != ActionClass::Preserve).peekable();
+        gated.peek().is_some() && gated.all(|(id, _)| fates.get(&id) == Some(&Fate::Withheld))
     }
 
     /// Whether the stage lets a step of this class start.

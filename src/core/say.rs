@@ -618,6 +618,13 @@ fn rejected(rejection: &Rejection) -> Message {
         Rejection::NoQuorum => ("too few approvals are left".into(), "somebody else has to approve"),
         Rejection::Locked(holder) => (format!("request {holder} works on that node"), "it goes on by itself when the other one has ended"),
         Rejection::NotReady => ("the step is not ready".into(), "`status` shows what it waits for"),
+        Rejection::HaltStands(person) => (
+            format!("nothing starts while the halt reaction of {person} stands on the plan"),
+            "decline it instead, or take the reaction back",
+        ),
+        Rejection::VotersUnclear => {
+            ("the chat does not say at present who agrees, so nothing starts".into(), "it is tried again until the request expires")
+        }
         Rejection::NotRecorded => ("the audit log takes no records, so this does not count".into(), "Stanch has stopped: tell who runs it"),
         Rejection::NotUnderWay => ("the step is not under way".into(), "`status` shows the steps"),
     };

@@ -206,7 +206,7 @@ async fn what_a_project_lacks_is_found() {
     drop(clinic.log());
     let permissions = project_rights(&every_command());
     clinic.compute.grant_only(permissions.keys().copied().filter(|permission| *permission != "compute.instances.setTags"));
-    let missing = "fail project sandbox-project, permissions: missing: compute.instances.setTags (firewall, quarantine)";
+    let missing = "fail project sandbox-project, permissions: missing: compute.instances.setTags (allow-ssh, firewall, quarantine, release, revoke-ssh)";
     assert_eq!(clinic.findings().await, [missing]);
     clinic.compute.grant_everything();
 

@@ -20,11 +20,11 @@ const CONFLICTS: u32 = 5;
 /// Keeps the autoscaler from removing a node.
 pub(super) const SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
 /// Takes a node out of load balancers.
-const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+pub(super) const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// Keeps the autoscaler from removing a pod's node with it.
-const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+pub(super) const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 /// The labels that a suspect had, as JSON.
-const ORIGINAL_LABELS: &str = "stanch.dev/original-labels";
+pub(super) const ORIGINAL_LABELS: &str = "stanch.dev/original-labels";
 /// Selects exactly one suspect.
 pub(super) const QUARANTINE: &str = "stanch.dev/quarantine";
 /// Taints of a node that does not answer.

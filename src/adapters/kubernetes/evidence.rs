@@ -1,12 +1,12 @@
 //! Reading what is to be restored later, and what an investigation needs. Nothing here touches a container or changes an object.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use stanch_commands::prior::{NodePrior, PodPrior, Prior, Toleration};
 use stanch_commands::target::{NodeRef, PodRef};
 
-use super::change::{bound_node, bound_pod, pod_path};
+use super::change::{EXCLUDED, ORIGINAL_LABELS, SAFE_TO_EVICT, SCALE_DOWN_DISABLED, bound_node, bound_pod, pod_path};
 use super::selectors::map;
 use super::survey::pods_on;
 use super::wire::{Fault, Session, items, word};
@@ -18,6 +18,12 @@ const LOG_LINES: u32 = 20_000;
 const LOG_LIMIT_BYTES: u32 = 4 << 20;
 /// Owners of owners: Pod, ReplicaSet, Deployment, and one for an operator.
 const LONGEST_CHAIN: usize = 4;
+/// Bytes of a suspect's labels that are kept: 250 labels of the usual length.
+const LABELS_LIMIT_BYTES: usize = 12 << 10;
+/// Bytes of an annotation that is kept: the original labels of a pod.
+const LONGEST_ANNOTATION: usize = 4 << 10;
+/// Tolerations that are kept; a pod has two to ten.
+const MOST_TOLERATIONS: usize = 50;
 /// An environment variable's value may be a secret.
 const REDACTED: &str = "[redacted by Stanch]";
 
@@ -32,9 +38,9 @@ pub(super) async fn capture(session: &mut Session, node: &NodeRef, suspects: &[P
         match bound_pod(session, suspect).await {
             Ok(pod) => pods.push(PodPrior {
                 pod: suspect.clone(),
-                labels: map(pod.pointer("/metadata/labels")),
-                annotations: map(Some(&safe_annotations(&pod))),
-                tolerations: tolerations(&pod),
+                labels: bounded(map(pod.pointer("/metadata/labels"))),
+                annotations: only(map(pod.pointer("/metadata/annotations")), &[SAFE_TO_EVICT, ORIGINAL_LABELS]),
+                tolerations: tolerations(&pod).into_iter().take(MOST_TOLERATIONS).collect(),
             }),
             Err(outcome) => return *outcome,
         }
@@ -42,12 +48,28 @@ pub(super) async fn capture(session: &mut Session, node: &NodeRef, suspects: &[P
     let prior = NodePrior {
         node: node.clone(),
         unschedulable: object.pointer("/spec/unschedulable") == Some(&Value::Bool(true)),
-        labels: map(object.pointer("/metadata/labels")),
-        annotations: map(object.pointer("/metadata/annotations")),
+        labels: only(map(object.pointer("/metadata/labels")), &[EXCLUDED]),
+        annotations: only(map(object.pointer("/metadata/annotations")), &[SCALE_DOWN_DISABLED]),
         suspects: pods,
     };
     let summary = format!("prior state of node {} and {} is saved", node.name, stanch_commands::action::pods(suspects.len()));
     Outcome::Succeeded(Receipt { summary, prior: Some(Prior::Node(Box::new(prior))), ..Receipt::default() })
+}
+
+/// What Stanch changes, and nothing else: whoever owns the node or the pod can write 256 KiB of annotations, more than a record takes.
+fn only(all: BTreeMap<String, String>, keys: &[&str]) -> BTreeMap<String, String> {
+    all.into_iter().filter(|(key, value)| keys.contains(&key.as_str()) && value.len() <= LONGEST_ANNOTATION).collect()
+}
+
+/// The labels up to a limit, in order: a prior state that is not complete must not keep anybody from containing the pod.
+fn bounded(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut bytes = 0_usize;
+    all.into_iter()
+        .take_while(|(key, value)| {
+            bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+            bytes <= LABELS_LIMIT_BYTES
+        })
+        .collect()
 }
 
 pub(super) fn tolerations(pod: &Value) -> Vec<Toleration> {
@@ -239,10 +261,6 @@ fn redact(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(redact),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-}
-
-fn safe_annotations(object: &Value) -> Value {
-    redacted(object.pointer("/metadata/annotations").cloned().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub enum Mood {
     Fails(FailureKind),
     LosesTheAnswer,
     LosesTheRequest,
+    /// Succeeds, in far too many words.
+    Rambles,
 }
 
 /// Everything outside the process: what survives its death.
@@ -73,6 +75,8 @@ pub struct Chatter {
     pub votes: BTreeMap<MessageRef, Votes>,
     /// This many calls fail first.
     pub failing: usize,
+    /// After so many readings every reaction is gone, and nobody is told.
+    pub readings: Option<usize>,
     /// Readings of votes that fail from now on.
     pub unreadable: usize,
 }
@@ -166,7 +170,7 @@ impl Outside {
         match mood {
             Some(Mood::Fails(kind)) => return done(Outcome::Failed(Failure { kind, message: "it failed".into(), hint: None })),
             Some(Mood::LosesTheRequest) => return done(Outcome::Unknown("the answer was lost".into())),
-            Some(Mood::LosesTheAnswer) | None => {}
+            Some(Mood::LosesTheAnswer | Mood::Rambles) | None => {}
         }
         let new = self.in_place.lock().unwrap().insert(name.clone());
         // Also when it was in place: the app has to look before it repeats anything.
@@ -175,6 +179,7 @@ impl Outside {
         }
         self.die_if(Death::AfterEffect(nth)).await;
         match mood {
+            Some(Mood::Rambles) => done(Outcome::Succeeded(Receipt { summary: "x".repeat(200_000), ..Receipt::default() })),
             Some(Mood::LosesTheAnswer) => done(Outcome::Unknown("the answer was lost".into())),
             _ => done(Outcome::Succeeded(Receipt { already_so: !new, summary: format!("did: {name}"), ..Receipt::default() })),
         }
@@ -317,6 +322,10 @@ impl Chat for Ports {
             chat.unreadable -= 1;
             return Err(ChatError::Unavailable("down".into()));
         }
+        if chat.readings == Some(0) {
+            chat.votes.clear();
+        }
+        chat.readings = chat.readings.map(|left| left.saturating_sub(1));
         Ok(chat.votes.get(posted).cloned().unwrap_or_default())
     }
     async fn subject(&self, account: &Account) -> Option<Subject> {

@@ -217,6 +217,59 @@ async fn a_vote_that_came_before_the_message_was_known_counts() {
     assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
 }
 
+/// Goal: a reaction that was taken back before the authorisation does not count, though nobody told. Method: it stands at the first reading and
+/// is gone at the one before the authorisation.
+#[tokio::test]
+async fn a_reaction_that_is_gone_at_the_authorisation_does_not_count() {
+    let (theatre, id, _, plan) = proposed().await;
+    theatre.outside.chat.lock().unwrap().readings = Some(1);
+    theatre.reacts(AMIR, &plan, |votes| _ = votes.yes.insert(account(AMIR))).await;
+    theatre.whispered(AMIR, "Your approval was taken back").await;
+    assert_eq!(theatre.outside.memory().state.requests[&id].stage, Stage::Waiting);
+    assert_eq!(written(&theatre), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_starts_while_a_halt_stands_on_the_plan() {
+    let (theatre, id, _, plan) = proposed().await;
+    theatre
+        .reacts(AMIR, &plan, |votes| {
+            votes.halt.insert(account(ROSA));
+            votes.yes.insert(account(AMIR));
+        })
+        .await;
+    theatre
+        .until("the thread knows why", |stage| {
+            let chat = stage.outside.chat.lock().unwrap();
+            chat.posts.iter().any(|(.., message)| format!("{:?}", message.blocks).contains("while the halt reaction")).then_some(())
+        })
+        .await;
+    assert_eq!(theatre.outside.memory().state.requests[&id].stage, Stage::Waiting);
+    assert_eq!(written(&theatre), Vec::<String>::new());
+}
+
+/// Goal: nobody is asked for what cannot be done any more, and the node is free for others.
+#[tokio::test]
+async fn a_request_whose_prior_state_cannot_be_saved_ends() {
+    let theatre = Theatre::new(Death::Never);
+    let saved = "save the prior state of node gke-sandbox-public-1a2b3c4d-x7k2 and its suspects";
+    theatre.outside.moods.lock().unwrap().insert(saved.into(), vec![Mood::Fails(FailureKind::Refused)]);
+    theatre.types(ROSA, "cordon node gke-sandbox-public-1a2b3c4d-x7k2").await;
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Incomplete));
+    assert_eq!(written(&theatre), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_outcome_without_end_is_cut_and_stops_nothing() {
+    let theatre = Theatre::new(Death::Never);
+    let saved = "save the prior state of node gke-sandbox-public-1a2b3c4d-x7k2 and its suspects";
+    theatre.outside.moods.lock().unwrap().insert(saved.into(), vec![Mood::Rambles]);
+    theatre.types(ROSA, QUARANTINE).await;
+    let (_, _, plan) = theatre.plan_stands().await;
+    theatre.reacts(AMIR, &plan, |votes| _ = votes.yes.insert(account(AMIR))).await;
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
+}
+
 #[tokio::test]
 async fn a_role_that_was_lost_since_the_vote_starts_nothing() {
     let (theatre, id, request, plan) = proposed().await;

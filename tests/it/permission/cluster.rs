@@ -107,12 +107,8 @@ fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>, workloads: &[Wor
         enforced_by: None,
         open: vec![],
     };
-    let prior = PodPrior {
-        pod: suspect.clone(),
-        labels: BTreeMap::from([("app".to_owned(), "restored".to_owned())]),
-        annotations: BTreeMap::new(),
-        tolerations: vec![],
-    };
+    let prior =
+        PodPrior { pod: suspect.clone(), labels: facts.suspect.clone().unwrap().labels, annotations: BTreeMap::new(), tolerations: vec![] };
     let mut all = vec![
         KubernetesAction::CapturePriorState { node: node.clone(), suspects: suspects.clone() },
         KubernetesAction::CollectEvidence { node: node.clone(), suspects },
