@@ -1,7 +1,10 @@
 //! Pods and workloads that are deleted: what holds on every cluster, and what only the emulator can make happen.
 
 use http::Method;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
+use kube::api::{Api, DeleteParams, Patch};
+use serde_json::json;
 use stanch::core::step::{Observation, Outcome};
 use stanch::sandbox::kubernetes::KubernetesEmulator;
 use stanch::sandbox::server::{Fault, FaultRule};
@@ -92,15 +95,39 @@ async fn a_deletion_whose_answer_was_lost_is_observed() {
 }
 
 #[tokio::test]
-async fn a_pod_that_was_given_more_patience_is_deleted_again() {
+async fn a_deletion_on_a_node_that_does_not_answer_is_accepted_and_told() {
     let (emulator, subject) = suspect().await;
     emulator.set_node_unreachable(NODE).unwrap();
-    // Accepted, and carried out when the node is back: said so, and not forced.
-    let receipt = subject.succeeds(&delete(&subject, 600)).await;
+    let receipt = subject.succeeds(&delete(&subject, 1)).await;
     assert_eq!(
         receipt.summary,
         "pod shop/cart-7d4b9c6f5-x2x9q is deleted; it ends when node gke-sandbox-public-1a2b3c4d-x7k2, which does not answer, is back"
     );
-    assert!(subject.succeeds(&delete(&subject, 600)).await.already_so);
+    assert!(subject.succeeds(&delete(&subject, 1)).await.already_so);
+    assert_eq!(writes(&emulator).len(), 1, "nothing is forced");
+    emulator.stop().await;
+}
+
+/// A finalizer holds the pod, so that it is still ending when Stanch comes.
+#[tokio::test]
+async fn a_pod_that_somebody_gave_more_patience_is_deleted_again() {
+    let (emulator, client) = emulator().await;
+    let subject = Subject::of(client.clone(), SUSPECT).await;
+    let pods: Api<Pod> = Api::namespaced(client, "shop");
+    let name = "cart-7d4b9c6f5-x2x9q";
+    let finalizers = |list: serde_json::Value| Patch::Merge(json!({ "metadata": { "finalizers": list } }));
+    pods.patch(name, &Default::default(), &finalizers(json!(["example.com/hold"]))).await.unwrap();
+    pods.delete(name, &DeleteParams { grace_period_seconds: Some(600), ..Default::default() }).await.unwrap();
+    let action = delete(&subject, 1);
+    let deletions = || writes(&emulator).iter().filter(|call| call.starts_with("DELETE")).count();
+    let let_go = async {
+        while deletions() < 2 {
+            tokio::task::yield_now().await;
+        }
+        pods.patch(name, &Default::default(), &finalizers(json!(null))).await.unwrap();
+    };
+    let (receipt, ()) = tokio::join!(subject.succeeds(&action), let_go);
+    assert!(!receipt.already_so && receipt.summary.ends_with(" is gone"), "{receipt:?}");
+    assert_eq!(deletions(), 2);
     emulator.stop().await;
 }
