@@ -387,6 +387,8 @@ pub enum ComputeAction {
         rules: Vec<FirewallRule>,
         /// The group that must not list the instance.
         group: Option<GroupRef>,
+        /// Whether every external address must be gone.
+        addresses_gone: bool,
     },
 }
 
@@ -766,7 +768,10 @@ impl ComputeAction {
                     waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for snapshots or evidence: {reason}"));
                 format!("delete instance {} (id {}){how}{waived}", instance.name, instance.id)
             }
-            Self::VerifyIsolation { instance, .. } => format!("read tag, firewall, addresses and group of {} back", instance.name),
+            Self::VerifyIsolation { instance, addresses_gone, .. } => {
+                let what = if *addresses_gone { "tag, firewall, addresses and group" } else { "tag and firewall" };
+                format!("read {what} of {} back", instance.name)
+            }
         }
     }
 }

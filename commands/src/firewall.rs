@@ -126,12 +126,19 @@ pub fn add_tag(steps: &mut Steps, compute: &ComputeFacts, cut: &Cut, needs: impl
 }
 
 /// Adds the step that reads everything back.
-pub fn add_verification(steps: &mut Steps, compute: &ComputeFacts, cut: &Cut, after: impl IntoIterator<Item = StepId>) -> StepId {
+pub fn add_verification(
+    steps: &mut Steps,
+    compute: &ComputeFacts,
+    cut: &Cut,
+    addresses_gone: bool,
+    after: impl IntoIterator<Item = StepId>,
+) -> StepId {
     let action = ComputeAction::VerifyIsolation {
         instance: compute.instance.clone(),
         tag: cut.tag.clone(),
         rules: cut.rules.clone(),
         group: compute.group.as_ref().map(|group| group.group.clone()),
+        addresses_gone,
     };
     steps.add(action, after.into_iter().map(Edge::After))
 }
@@ -167,7 +174,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     let tag = add_tag(&mut steps, compute, &cut, rules.into_iter().map(Edge::Requires));
     // The group is not asked to let go here, so its membership is not part of what is verified.
     let ungrouped = ComputeFacts { group: None, ..compute.clone() };
-    add_verification(&mut steps, &ungrouped, &cut, [tag]);
+    add_verification(&mut steps, &ungrouped, &cut, false, [tag]);
     let mut consequences = Consequences {
         blast_radius: vec![format!("every pod on {} loses its network", facts.kubernetes.node.node.name)],
         ..Consequences::default()

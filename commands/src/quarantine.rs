@@ -76,7 +76,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
         }
     };
     verify(&mut steps, facts, suspect, context, labelled.into_iter().chain(last.iter().copied()));
-    firewall::add_verification(&mut steps, compute, &cut, last);
+    firewall::add_verification(&mut steps, compute, &cut, true, last);
     Ok(Draft { isolates: true, ..guard::draft(DEFINITION.name, facts, context, consequences, steps.finish()) })
 }
 

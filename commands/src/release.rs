@@ -271,7 +271,7 @@ fn describe(facts: &Facts, context: &Context, earlier: &Earlier, consequences: &
     let node = &facts.kubernetes.node.node.name;
     let requests = earlier.requests.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     consequences.decisions.insert(0, format!("undoes what {requests} did on node {node} for {}", context.incident));
-    if !context.arguments.false_alarm {
+    if !context.arguments.false_alarm && !earlier.suspects.is_empty() {
         consequences.residual_risk.push(format!("node {node} hosted a suspect: whoever broke out of the container is still on it; `delete-node` is safer"));
     }
     if !facts.kubernetes.node.ready && facts.kubernetes.suspect.is_some() && !context.arguments.false_alarm {

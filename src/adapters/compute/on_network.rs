@@ -76,9 +76,9 @@ impl Session<'_> {
     pub async fn isolation(
         &self,
         instance: &InstanceRef,
-        tag: &ComputeName,
-        rules: &[FirewallRule],
+        (tag, rules): (&ComputeName, &[FirewallRule]),
         group: Option<&GroupRef>,
+        addresses_gone: bool,
     ) -> Result<Found, Problem> {
         let found = self.bound(instance).await?;
         let mut open = Vec::new();
@@ -94,7 +94,7 @@ impl Session<'_> {
             }
         }
         open.extend(self.open_interfaces(instance, &found, rules).await?);
-        let external = found.network_interfaces.iter().flat_map(addresses);
+        let external = found.network_interfaces.iter().flat_map(addresses).filter(|_| addresses_gone);
         open.extend(external.map(|access| format!("{} has the external address {} ({})", access.interface, access.address, access.name)));
         if let Some(group) = group {
             match self.membership(instance, group).await {
@@ -106,9 +106,10 @@ impl Session<'_> {
         }
         Ok(match open.is_empty() {
             true => Found::in_place(format!(
-                "instance {} is cut off: {tag}, {} rules in force, no external address",
+                "instance {} is cut off: {tag}, {} rules in force{}",
                 instance.name,
-                rules.len()
+                rules.len(),
+                if addresses_gone { ", no external address" } else { "" }
             )),
             false => Found::Not(open),
         })

@@ -152,7 +152,9 @@ impl Session<'_> {
             ComputeAction::AllowDeletion(instance) => self.deletion_allowed(instance).await,
             ComputeAction::ResizeGroup { group, from, to } => self.resized(group, *from, *to).await,
             ComputeAction::DeleteInstance { instance, group, .. } => self.deletion(instance, group.as_ref()).await,
-            ComputeAction::VerifyIsolation { instance, tag, rules, group } => self.isolation(instance, tag, rules, group.as_ref()).await,
+            ComputeAction::VerifyIsolation { instance, tag, rules, group, addresses_gone } => {
+                self.isolation(instance, (tag, rules), group.as_ref(), *addresses_gone).await
+            }
         }
     }
 

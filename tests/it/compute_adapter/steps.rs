@@ -24,7 +24,13 @@ async fn every_action(bench: &Bench) -> Vec<ComputeAction> {
         ComputeAction::KeepBootDisk { instance: instance.clone(), device: "persistent-disk-0".into() },
         tag(rules()),
         ComputeAction::RemoveExternalIp { instance: instance.clone(), access },
-        ComputeAction::VerifyIsolation { instance: instance.clone(), tag: name(TAG), rules: rules(), group: Some(group()) },
+        ComputeAction::VerifyIsolation {
+            instance: instance.clone(),
+            tag: name(TAG),
+            rules: rules(),
+            group: Some(group()),
+            addresses_gone: true,
+        },
         ComputeAction::CollectEvidence { instance },
     ]
 }

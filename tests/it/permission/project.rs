@@ -34,7 +34,13 @@ fn every_action(facts: &ComputeFacts) -> Vec<ComputeAction> {
     actions.extend(rules().into_iter().map(ComputeAction::EnsureFirewallRule));
     actions.push(tag(rules()));
     actions.push(ComputeAction::RemoveExternalIp { instance: instance.clone(), access: access.clone() });
-    actions.push(ComputeAction::VerifyIsolation { instance: instance.clone(), tag: name(TAG), rules: rules(), group: Some(group.clone()) });
+    actions.push(ComputeAction::VerifyIsolation {
+        instance: instance.clone(),
+        tag: name(TAG),
+        rules: rules(),
+        group: Some(group.clone()),
+        addresses_gone: true,
+    });
     actions.push(ComputeAction::CollectEvidence { instance: instance.clone() });
     actions.extend(crate::compute_adapter::ssh::every_action());
     let removed = |rule| ComputeAction::RemoveFirewallRule { rule, instance: instance.clone() };
