@@ -179,6 +179,15 @@ async fn a_cluster_that_does_not_tell_is_doubtful() {
     assert_eq!(clinic.findings().await, [format!("warn cluster sandbox, rights: not known: {told}")]);
 }
 
+/// Every API server tells its version to strangers.
+#[tokio::test]
+async fn credentials_that_a_cluster_does_not_take_are_found() {
+    let clinic = Clinic::open().await;
+    drop(clinic.log());
+    inject(clinic.kubernetes.wire(), "selfsubjectaccessreviews", 401, &[], json!({ "kind": "Status", "message": "Unauthorized" }));
+    assert_eq!(clinic.findings().await, ["fail cluster sandbox, rights: the cluster does not take Stanch's credentials"]);
+}
+
 #[tokio::test]
 async fn what_cannot_be_reached_is_found() {
     let mut clinic = Clinic::open().await;
