@@ -18,6 +18,7 @@ const RULES: &[Rule] = &[
     labels_follow_the_policy,
     drain_is_bounded_and_spares_suspects,
     containment_waits_for_evidence_only_as_long_as_allowed,
+    probes_follow_what_nobody_notices,
 ];
 
 /// What is wrong with a plan; empty if nothing is.
@@ -154,6 +155,25 @@ fn containment_waits_for_evidence_only_as_long_as_allowed(plan: &Plan) -> Vec<St
         .map(|(id, edge)| {
             format!("step {id} requires step {}: missing evidence or a blocked drain must never leave a node open", edge.step())
         })
+        .collect()
+}
+
+fn probes_follow_what_nobody_notices(plan: &Plan) -> Vec<String> {
+    let probes = find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::RunProbes { .. })));
+    let unnoticed = find(plan, |action| {
+        matches!(
+            action,
+            Action::Kubernetes(KubernetesAction::CollectEvidence { .. }) | Action::Compute(ComputeAction::CollectEvidence { .. })
+        )
+    });
+    let early = |step: &&StepId| {
+        let needs = plan.step(**step).map(|step| step.needs.as_slice()).unwrap_or_default();
+        unnoticed.iter().any(|collected| !needs.iter().any(|edge| edge.step() == *collected))
+    };
+    probes
+        .iter()
+        .filter(early)
+        .map(|step| format!("step {step} warns the attacker before the evidence that nobody notices is there"))
         .collect()
 }
 
