@@ -215,7 +215,8 @@ async fn what_a_project_lacks_is_found() {
     drop(clinic.log());
     let permissions = project_rights(&every_command());
     clinic.compute.grant_only(permissions.keys().copied().filter(|permission| *permission != "compute.instances.setTags"));
-    let missing = "fail project sandbox-project, permissions: missing: compute.instances.setTags (firewall, quarantine)";
+    let missing =
+        "fail project sandbox-project, permissions: sandbox-project does not grant: compute.instances.setTags (firewall, quarantine)";
     assert_eq!(clinic.findings().await, [missing]);
     clinic.compute.grant_everything();
 
@@ -225,7 +226,7 @@ async fn what_a_project_lacks_is_found() {
         clinic.findings().await,
         [
             "warn project sandbox-project, clock: the other side tells no time",
-            "warn project sandbox-project, permissions: not known: Resource Manager answers 403 Forbidden: Cloud Resource Manager API has not \
+            "warn project sandbox-project, permissions: sandbox-project: not known: Resource Manager answers 403 Forbidden: Cloud Resource Manager API has not \
              been used in project 1 before",
         ]
     );
@@ -237,6 +238,20 @@ async fn what_a_project_lacks_is_found() {
         found.first().map(String::as_str),
         Some("fail project another-project, API: The resource 'projects/another-project' was not found")
     );
+}
+
+/// The rules of a Shared VPC are in another project, which has to grant what they need.
+#[tokio::test]
+async fn the_project_of_a_shared_network_is_asked() {
+    let clinic = Clinic::open().await;
+    drop(clinic.log());
+    clinic.compute.share_vpc_from("host-project");
+    assert_eq!(clinic.findings().await, Vec::<String>::new());
+    inject(clinic.compute.wire(), "host-project:testIamPermissions", 200, &[], json!({ "permissions": ["compute.firewalls.get"] }));
+    let [found] = clinic.findings().await.try_into().unwrap();
+    let start =
+        "fail project sandbox-project, host project: host-project does not grant: compute.firewalls.create (firewall, quarantine); ";
+    assert!(found.starts_with(start) && !found.contains("compute.instances."), "{found}");
 }
 
 #[tokio::test]
