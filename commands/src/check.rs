@@ -22,6 +22,7 @@ const RULES: &[Rule] = &[
     destruction_requires_what_is_kept,
     what_lets_in_is_narrow_and_comes_last,
     network_returns_after_the_suspect_and_before_the_rules_go,
+    probes_follow_what_nobody_notices,
 ];
 
 /// What is wrong with a plan; empty if nothing is.
@@ -295,6 +296,25 @@ fn destroys(plan: &Plan, step: StepId) -> bool {
         }
         action @ (Action::Kubernetes(_) | Action::Compute(_)) => deletes(action),
     })
+}
+
+fn probes_follow_what_nobody_notices(plan: &Plan) -> Vec<String> {
+    let probes = find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::RunProbes { .. })));
+    let unnoticed = find(plan, |action| {
+        matches!(
+            action,
+            Action::Kubernetes(KubernetesAction::CollectEvidence { .. }) | Action::Compute(ComputeAction::CollectEvidence { .. })
+        )
+    });
+    let early = |step: &&StepId| {
+        let needs = plan.step(**step).map(|step| step.needs.as_slice()).unwrap_or_default();
+        unnoticed.iter().any(|collected| !needs.iter().any(|edge| edge.step() == *collected))
+    };
+    probes
+        .iter()
+        .filter(early)
+        .map(|step| format!("step {step} warns the attacker before the evidence that nobody notices is there"))
+        .collect()
 }
 
 fn tags(plan: &Plan) -> Vec<StepId> {

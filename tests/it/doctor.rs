@@ -179,6 +179,15 @@ async fn a_cluster_that_does_not_tell_is_doubtful() {
     assert_eq!(clinic.findings().await, [format!("warn cluster sandbox, rights: not known: {told}")]);
 }
 
+/// Every API server tells its version to strangers.
+#[tokio::test]
+async fn credentials_that_a_cluster_does_not_take_are_found() {
+    let clinic = Clinic::open().await;
+    drop(clinic.log());
+    inject(clinic.kubernetes.wire(), "selfsubjectaccessreviews", 401, &[], json!({ "kind": "Status", "message": "Unauthorized" }));
+    assert_eq!(clinic.findings().await, ["fail cluster sandbox, rights: the cluster does not take Stanch's credentials"]);
+}
+
 #[tokio::test]
 async fn what_cannot_be_reached_is_found() {
     let mut clinic = Clinic::open().await;
@@ -206,7 +215,7 @@ async fn what_a_project_lacks_is_found() {
     drop(clinic.log());
     let permissions = project_rights(&every_command());
     clinic.compute.grant_only(permissions.keys().copied().filter(|permission| *permission != "compute.instances.setTags"));
-    let missing = "fail project sandbox-project, permissions: missing: compute.instances.setTags (allow-ssh, firewall, quarantine, release, revoke-ssh)";
+    let missing = "fail project sandbox-project, permissions: sandbox-project does not grant: compute.instances.setTags (allow-ssh, firewall, quarantine, release, revoke-ssh)";
     assert_eq!(clinic.findings().await, [missing]);
     clinic.compute.grant_everything();
 
@@ -216,7 +225,7 @@ async fn what_a_project_lacks_is_found() {
         clinic.findings().await,
         [
             "warn project sandbox-project, clock: the other side tells no time",
-            "warn project sandbox-project, permissions: not known: Resource Manager answers 403 Forbidden: Cloud Resource Manager API has not \
+            "warn project sandbox-project, permissions: sandbox-project: not known: Resource Manager answers 403 Forbidden: Cloud Resource Manager API has not \
              been used in project 1 before",
         ]
     );
@@ -228,6 +237,19 @@ async fn what_a_project_lacks_is_found() {
         found.first().map(String::as_str),
         Some("fail project another-project, API: The resource 'projects/another-project' was not found")
     );
+}
+
+/// The rules of a Shared VPC are in another project, which has to grant what they need.
+#[tokio::test]
+async fn the_project_of_a_shared_network_is_asked() {
+    let clinic = Clinic::open().await;
+    drop(clinic.log());
+    clinic.compute.share_vpc_from("host-project");
+    assert_eq!(clinic.findings().await, Vec::<String>::new());
+    inject(clinic.compute.wire(), "host-project:testIamPermissions", 200, &[], json!({ "permissions": ["compute.firewalls.get"] }));
+    let [found] = clinic.findings().await.try_into().unwrap();
+    let start = "fail project sandbox-project, host project: host-project does not grant: compute.firewalls.create (allow-ssh, firewall, quarantine); ";
+    assert!(found.starts_with(start) && !found.contains("compute.instances."), "{found}");
 }
 
 #[tokio::test]
@@ -326,14 +348,13 @@ async fn the_program_ends_with_a_status() {
     let clinic = Clinic::open().await;
     drop(clinic.log());
     let file = |name: &str| clinic.folder.path().join(name).display().to_string();
-    let text = include_str!("../../config/sandbox.toml");
+
     let config = format!(
         "[compute]\nendpoint = \"{}\"\n[clusters.sandbox]\nproject = \"sandbox-project\"\nlocation = \"us-central1-a\"\nkubeconfig = \"{}\"\n\
          context = \"sandbox\"\n[slack]\nbot_token_file = \"/nowhere\"\napp_token_file = \"/nowhere\"\n[[channels]]\nslack = \"C0INCIDENTS\"\n",
         clinic.compute.url(),
         file("kubeconfig")
     );
-    assert!(text.contains("[clusters.sandbox]"), "the cluster is called as in the sandbox");
     std::fs::write(file("stanch.toml"), config).unwrap();
     std::fs::write(file("policy.toml"), &clinic.policy).unwrap();
     let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_stanch"));

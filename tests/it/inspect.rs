@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stanch::adapters::evidence::EvidenceFolder;
 use stanch::sandbox::scenario::{Scenario, Setting, Stage, play};
+use stanch_commands::check;
 use stanch_commands::definition::Phase;
 use stanch_commands::facts::Facts;
-use stanch_commands::plan::{Form, Step};
+use stanch_commands::plan::{Draft, Form, Step};
 use stanch_commands::refusal::Refusal;
 use stanch_commands::target::RequestId;
 
@@ -177,4 +178,17 @@ fn programs_wait_for_an_approval_and_come_last() {
     let mut node = facts();
     node.kubernetes.suspect = None;
     assert_eq!(steps(&format!("inspect node {NODE} --exec"), &node), Err(Refusal::ExecNeedsPod));
+}
+
+/// Without either edge to the evidence the plan is refused.
+#[test]
+fn programs_never_come_before_the_evidence() {
+    let good = plan(&format!("inspect {SUSPECT} --exec"), Form::Strict, &facts()).unwrap();
+    for dropped in 0..2 {
+        let mut draft: Draft = good.clone().into();
+        let probes = draft.steps.last_mut().unwrap();
+        probes.needs.retain(|edge| edge.step().index() != dropped);
+        let found = check::checked(draft).unwrap_err().to_string();
+        assert!(found.contains("step 4 warns the attacker before the evidence that nobody notices is there"), "{found}");
+    }
 }

@@ -1,16 +1,17 @@
 //! Whether Compute Engine answers for a project, what IAM grants there, and what time Google has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use google_cloud_auth::credentials::CacheableResource;
 use http::{Extensions, HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
-use stanch_commands::permission::project_rights;
+use stanch_commands::permission::{ProjectRight, project_rights};
 use stanch_commands::target::ProjectId;
 
 use super::client::Compute;
+use super::links;
 use super::problem::Problem;
 use super::session::Session;
 use crate::adapters::http::{Answer, call};
@@ -22,6 +23,12 @@ use crate::ports::Examined;
 const RESOURCE_MANAGER: &str = "https://cloudresourcemanager.googleapis.com";
 /// Most permissions of one question.
 const MOST_PERMISSIONS: usize = 100;
+
+/// What is asked for of the project that owns a shared network: there are its rules.
+const IN_HOST_PROJECT: [&str; 3] = ["compute.firewalls.", "compute.networks.", "compute.globalOperations."];
+
+/// Permissions, and the commands that need each.
+type Needed = BTreeMap<ProjectRight, BTreeSet<&'static str>>;
 
 /// A project that holds nodes.
 #[derive(Clone, Debug)]
@@ -35,20 +42,56 @@ pub struct ProjectExamination {
 #[async_trait]
 impl Examined for ProjectExamination {
     async fn examine(&self, commands: &BTreeSet<&'static str>) -> Vec<Check> {
-        let mut checks = vec![self.reachable().await];
-        let needed = project_rights(commands);
+        let needed: Needed = project_rights(commands);
+        let (reachable, hosts) = self.reachable().await;
+        let (permissions, ahead_s) = self.permissions("permissions", self.project.as_str(), &needed).await;
+        let mut checks = vec![reachable, Check::clock(ahead_s), permissions];
+        let in_host = |permission: &str| IN_HOST_PROJECT.iter().any(|resource| permission.starts_with(resource));
+        let needed: Needed = needed.into_iter().filter(|(permission, _)| in_host(permission)).collect();
+        for host in hosts {
+            checks.push(self.permissions("host project", &host, &needed).await.0);
+        }
+        checks
+    }
+}
+
+impl ProjectExamination {
+    /// Lists instances, once: who asks before an incident can ask again. A refusal is an answer: what is missing shows among the
+    /// permissions. With it come the host projects of a Shared VPC, as the first page of instances shows them.
+    async fn reachable(&self) -> (Check, BTreeSet<String>) {
+        let (compute, project) = (&self.compute, self.project.as_str());
+        let list = compute.instances.aggregated_list().set_project(project);
+        let ok = || Check::ok("API", "Compute Engine answers");
+        match Session::new(compute, "").attempt(Call::default(), |_| None, list.send()).await {
+            Ok(page) => {
+                let interfaces = page.items.into_values().flat_map(|list| list.instances).flat_map(|instance| instance.network_interfaces);
+                let networks = interfaces.filter_map(|interface| links::network(interface.network.as_deref()?));
+                let owners = networks.map(|network| network.project.to_string());
+                (ok(), owners.filter(|owner| owner != project).collect())
+            }
+            Err(Problem::Refused { message, .. }) if message.starts_with("Required '") => (ok(), BTreeSet::new()),
+            Err(problem) => {
+                let missing = matches!(problem, Problem::Missing(_));
+                let elsewhere = "look at the network, at the credentials, and whether compute.googleapis.com is enabled";
+                let hint = if missing { "correct `project` in config/stanch.toml" } else { elsewhere };
+                (Check::fail("API", problem.to_string(), hint), BTreeSet::new())
+            }
+        }
+    }
+
+    /// Whether a project grants these permissions, and how far Google's clock is ahead.
+    async fn permissions(&self, name: &'static str, project: &str, needed: &Needed) -> (Check, Option<i64>) {
         let names: Vec<&str> = needed.keys().copied().collect();
         let (mut granted, mut ahead_s) = (BTreeSet::new(), None);
         for names in names.chunks(MOST_PERMISSIONS) {
-            match self.granted(names).await {
+            match self.granted(project, names).await {
                 Ok((some, ahead)) => {
                     granted.extend(some);
                     ahead_s = ahead;
                 }
                 Err(why) => {
                     let hint = "enable cloudresourcemanager.googleapis.com in the project, or compare the account's role with deploy/gcp/role.yaml";
-                    checks.extend([Check::clock(None), Check::warn("permissions", format!("not known: {why}"), hint)]);
-                    return checks;
+                    return (Check::warn(name, format!("{project}: not known: {why}"), hint), ahead_s);
                 }
             }
         }
@@ -56,41 +99,20 @@ impl Examined for ProjectExamination {
         let missing: Vec<String> = missing
             .map(|(permission, needing)| format!("{permission} ({})", needing.iter().copied().collect::<Vec<_>>().join(", ")))
             .collect();
-        checks.push(Check::clock(ahead_s));
-        checks.push(match missing.is_empty() {
-            true => Check::ok("permissions", format!("all {} are granted", needed.len())),
-            false => Check::fail(
-                "permissions",
-                format!("missing: {}", missing.join("; ")),
-                "grant Stanch's account the role of deploy/gcp/role.yaml",
-            ),
-        });
-        checks
-    }
-}
-
-impl ProjectExamination {
-    /// Lists one instance. A refusal is an answer: what is missing shows among the permissions.
-    async fn reachable(&self) -> Check {
-        let (compute, project) = (&self.compute, self.project.as_str());
-        let list = compute.instances.aggregated_list().set_project(project).set_max_results(1_u32);
-        // Once: who asks before an incident can ask again.
-        match Session::new(compute, "").attempt(Call::default(), |_| None, list.send()).await {
-            Ok(_) => Check::ok("API", "Compute Engine answers"),
-            Err(Problem::Refused { message, .. }) if message.starts_with("Required '") => Check::ok("API", "Compute Engine answers"),
-            Err(Problem::Missing(message)) => Check::fail("API", message, "correct `project` in config/stanch.toml"),
-            Err(problem) => Check::fail(
-                "API",
-                problem.to_string(),
-                "look at the network, at the credentials, and whether compute.googleapis.com is enabled",
-            ),
-        }
+        let check = match missing.is_empty() {
+            true => Check::ok(name, format!("{project} grants all {}", needed.len())),
+            false => {
+                let hint = "grant Stanch's account the role of deploy/gcp/role.yaml there";
+                Check::fail(name, format!("{project} does not grant: {}", missing.join("; ")), hint)
+            }
+        };
+        (check, ahead_s)
     }
 
-    /// Which of these permissions are granted, and how far Google's clock is ahead.
-    async fn granted(&self, permissions: &[&str]) -> Result<(Vec<String>, Option<i64>), String> {
+    /// Which of these permissions a project grants, and how far Google's clock is ahead.
+    async fn granted(&self, project: &str, permissions: &[&str]) -> Result<(Vec<String>, Option<i64>), String> {
         let endpoint = self.compute.options.endpoint.as_deref();
-        let url = format!("{}/v1/projects/{}:testIamPermissions", endpoint.unwrap_or(RESOURCE_MANAGER), self.project);
+        let url = format!("{}/v1/projects/{project}:testIamPermissions", endpoint.unwrap_or(RESOURCE_MANAGER));
         let mut headers = match self.compute.credentials.headers(Extensions::new()).await {
             Ok(CacheableResource::New { data, .. }) => data,
             Ok(CacheableResource::NotModified) => HeaderMap::new(),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use stanch_commands::permission::{ClusterRight, cluster_rights};
 
 use super::KubernetesCluster;
-use super::wire::Session;
+use super::wire::{Fault, Session};
 use crate::adapters::http::ahead_s;
 use crate::core::diagnosis::Check;
 use crate::ports::Examined;
@@ -38,13 +38,17 @@ impl Examined for KubernetesCluster {
             })
             .collect();
         let total = reviews.len();
-        let (mut missing, mut unknown) = (Vec::new(), BTreeSet::new());
+        let (mut missing, mut unknown, mut refused) = (Vec::new(), BTreeSet::new(), false);
         let mut answers = stream::iter(reviews).buffered(AT_ONCE);
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(None) => {}
                 Ok(Some(right)) => missing.push(right),
-                Err(why) => drop(unknown.insert(why)),
+                Err(fault) => {
+                    // The version is told to everybody; a right is not.
+                    refused |= matches!(fault, Fault::Refused { status: 401, .. });
+                    unknown.insert(fault.words());
+                }
             }
         }
         let rights = match (missing.is_empty(), unknown.is_empty()) {
@@ -54,6 +58,9 @@ impl Examined for KubernetesCluster {
                 format!("missing: {}", missing.join("; ")),
                 "apply deploy/kubernetes/rbac.yaml, and rbac-exec.yaml for `inspect --exec`",
             ),
+            (true, false) if refused => {
+                Check::fail("rights", "the cluster does not take Stanch's credentials", "renew the credentials that the kubeconfig names")
+            }
             (true, false) => {
                 let why = unknown.into_iter().collect::<Vec<_>>().join("; ");
                 Check::warn("rights", format!("not known: {why}"), "`kubectl auth can-i --list` as Stanch's account shows them")
@@ -82,18 +89,18 @@ async fn version(client: &Client) -> Result<(String, Option<i64>), String> {
 }
 
 /// Asks for one right; what is missing is named, with the commands that need it.
-async fn review(mut session: Session, right: ClusterRight, needing: String) -> Result<Option<String>, String> {
+async fn review(mut session: Session, right: ClusterRight, needing: String) -> Result<Option<String>, Fault> {
     let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
     // Without a namespace the question is about all of them.
     let attributes = json!({ "group": right.group, "resource": resource, "subresource": subresource, "verb": right.verb });
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": { "resourceAttributes": attributes },
     });
-    let answer = session.post(REVIEWS, &review).await.map_err(|fault| fault.words())?;
+    let answer = session.post(REVIEWS, &review).await?;
     match answer.pointer("/status/allowed").and_then(Value::as_bool) {
         Some(true) => Ok(None),
         Some(false) => Ok(Some(format!("{} ({needing})", words(&right)))),
-        None => Err("the answer to a review says nothing".to_owned()),
+        None => Err(Fault::Unavailable("the answer to a review says nothing".to_owned())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The committed ClusterRole is enough on a real control plane, for the bot's own service account.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -11,16 +12,22 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, PostParams};
 use serde_json::json;
 use stanch::adapters::kubernetes::KubernetesCluster;
+use stanch::core::diagnosis::Verdict;
 use stanch::core::step::Outcome;
-use stanch::ports::Surveyor as _;
+use stanch::ports::{Examined as _, Surveyor as _};
 use stanch::sandbox::world::World;
 use stanch_commands::action::{KubernetesAction, Probe};
+use stanch_commands::permission::cluster_rights;
 use stanch_commands::target::TargetName;
+use stanch_commands::{CATALOGUE, inspect};
 
 use crate::control_plane::ControlPlane;
 use crate::kubernetes_adapter::Subject;
 use crate::kubernetes_adapter::contract::contract;
 use crate::support::skip;
+
+/// How long the authoriser may take to learn of a role. Only a failing test waits that long.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
 
@@ -31,8 +38,7 @@ async fn the_cluster_role_is_enough_for_the_kubernetes_side_of_a_quarantine() {
         return skip("cluster-role-on-control-plane", "the cluster is not ours, so there is no bot without rights");
     };
     // The words of the emulator's refusal are these.
-    let client = plane.client(bot).await;
-    let survey = KubernetesCluster::new(client).survey(&TargetName::Node(plane.node(NODE).parse().unwrap())).await;
+    let survey = KubernetesCluster::new(plane.client(bot).await).survey(&TargetName::Node(plane.node(NODE).parse().unwrap())).await;
     assert_eq!(
         survey.unwrap_err().to_string(),
         format!(
@@ -40,6 +46,10 @@ async fn the_cluster_role_is_enough_for_the_kubernetes_side_of_a_quarantine() {
              \"nodes\" in API group \"\" at the cluster scope"
         )
     );
+    let cluster = KubernetesCluster::new(plane.client(bot).await);
+    let every: BTreeSet<&str> = CATALOGUE.iter().map(|definition| definition.name).chain([inspect::WITH_EXEC]).collect();
+    let rights = cluster.examine(&every).await.pop().unwrap();
+    assert_eq!((rights.name, rights.verdict, rights.found.matches(" (").count()), ("rights", Verdict::Fail, cluster_rights(&every).len()));
     for file in ["rbac.yaml", "rbac-exec.yaml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes").join(file);
         let mut kubectl = Command::new("kubectl");
@@ -47,6 +57,9 @@ async fn the_cluster_role_is_enough_for_the_kubernetes_side_of_a_quarantine() {
         let Ok(applied) = kubectl.output() else { return skip("cluster-role-on-control-plane", "there is no kubectl") };
         assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     }
+    // The authoriser learns of roles by a watch.
+    let granted = async { while cluster.examine(&every).await.iter().any(|check| check.verdict != Verdict::Ok) {} };
+    tokio::time::timeout(PATIENCE, granted).await.unwrap();
     let reached = probed(&plane, bot).await;
     assert!(!reached.contains("no right"), "no kubelet is there, but the way to it is open: {reached}");
     for verb in ["get", "create"] {
@@ -77,7 +90,6 @@ async fn without_exec(plane: &ControlPlane, bot: &str, verb: &str) {
         rule.verbs = ["get", "create"].into_iter().filter(|kept| *kept != verb).map(str::to_owned).collect();
     }
     roles.replace("stanch-exec", &PostParams::default(), &role).await.unwrap();
-    // The authoriser learns of it by a watch.
     let reviews: Api<SelfSubjectAccessReview> = Api::all(plane.client(bot).await);
     for asked in ["get", "create"] {
         while granted(&reviews, asked).await != (asked != verb) {
