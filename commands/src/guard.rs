@@ -115,9 +115,6 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
     if context.arguments.isolate_first {
         line.push_str(" --isolate-first");
     }
-    if context.arguments.false_alarm {
-        line.push_str(" --false-alarm");
-    }
     if context.arguments.scale_to_zero {
         line.push_str(" --scale-to-zero");
     }

@@ -16,6 +16,7 @@ pub mod prior;
 pub mod refusal;
 pub mod selector;
 pub mod ssh_key;
+mod taken_back;
 pub mod target;
 
 use definition::Definition;

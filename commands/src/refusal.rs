@@ -61,6 +61,8 @@ pub enum Refusal {
         /// Who carries it.
         instances: Vec<InstanceRef>,
     },
+    /// No request saved how the suspect was.
+    NoPriorState(String),
     /// No request recorded the size of a group.
     NoRecordedSize,
     /// The group is gone.
@@ -113,6 +115,7 @@ impl fmt::Display for Refusal {
                 let names: Vec<String> = instances.iter().map(|instance| format!("{}/{}", instance.zone, instance.name)).collect();
                 write!(f, "tag `{tag}` is meant for one instance alone, but these carry it too: {}", names.join(", "))
             }
+            Self::NoPriorState(pod) => write!(f, "no request saved how pod `{pod}` was, so its labels cannot be given back"),
             Self::NoRecordedSize => f.write_str("no request on that node for that incident recorded the size of a group"),
             Self::GroupGone(group) => write!(f, "group `{group}` does not exist any more"),
             Self::Autoscaled { group, autoscaler } => write!(f, "autoscaler `{autoscaler}` decides about the size of group `{group}`"),
@@ -151,6 +154,7 @@ impl Refusal {
             Self::TagInUse { .. } => "take the tag off those instances, or use another `incident:`, which has a tag of its own",
             Self::SeveralNetworks(_) => "use form = \"strict\" in config/stanch.toml",
             Self::OpensOthers { .. } => "take the tag off those instances; `revoke-ssh` does it for an earlier intermediate",
+            Self::NoPriorState(_) => "leave --false-alarm out: the pod is deleted and its owner starts a clean one",
             Self::NoRecordedSize => {
                 "name the request that abandoned or deleted the node; by hand: `gcloud compute instance-groups managed resize`"
             }

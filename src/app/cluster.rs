@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use stanch_commands::action::{Action, ComputeAction, KubernetesAction};
 use stanch_commands::facts::{ClusterFacts, ComputeFacts, Facts, GroupState, GroupSurvey, KubernetesFacts, NoInstance};
 use stanch_commands::plan::Plan;
-use stanch_commands::target::{GroupRef, TargetName};
+use stanch_commands::target::{GroupRef, PodRef, TargetName};
 
 use crate::core::step::{Licence, Observation, Performed};
 use crate::ports::{Actuator, InstanceQuery, SurveyError, Surveyor};
@@ -70,27 +70,21 @@ impl Cluster {
         if plan.steps().all(|(_, step)| matches!(step.action, Action::Compute(ComputeAction::ResizeGroup { .. }))) {
             return None;
         }
-        let target = match plan.suspects.first() {
-            Some(suspect) => TargetName::Pod { namespace: Some(suspect.namespace.clone()), name: suspect.name.clone() },
-            None => TargetName::Node(plan.node.name.clone()),
-        };
-        let facts = match self.survey(&target, now).await {
+        let facts = match self.survey(&TargetName::Node(plan.node.name.clone()), now).await {
             Ok(facts) => facts,
             Err(SurveyError::NotFound(why)) => return Some(why),
             Err(SurveyError::Ambiguous { .. } | SurveyError::Refused(_) | SurveyError::Unavailable(_)) => return None,
         };
-        let found = facts.kubernetes.suspect.as_ref().map(|suspect| &suspect.pod);
-        let instance = facts.compute.as_ref().ok().map(|compute| &compute.instance);
-        let node = &plan.node.name;
-        let checks = [
-            (found == plan.suspects.first(), format!("{target} is another one now")),
-            (facts.kubernetes.node.node == plan.node, format!("node {node} is another one now")),
-            (
-                plan.instance.is_none() || instance == plan.instance.as_ref(),
-                format!("the instance of node {node} is gone or is another one now"),
-            ),
-        ];
-        checks.into_iter().find(|(same, _)| !same).map(|(_, why)| why)
+        let gone = |what: &str| format!("{what} is gone or is another one now");
+        let (node, instance) = (&plan.node.name, facts.compute.as_ref().ok().map(|compute| &compute.instance));
+        if facts.kubernetes.node.node != plan.node {
+            return Some(gone(&format!("node {node}")));
+        }
+        if plan.instance.is_some() && instance != plan.instance.as_ref() {
+            return Some(gone(&format!("the instance of node {node}")));
+        }
+        let missing = |suspect: &&PodRef| !facts.kubernetes.pods.iter().any(|pod| pod.pod == **suspect);
+        plan.suspects.iter().find(missing).map(|suspect| gone(&format!("pod {suspect}")))
     }
 
     /// Carries a step out.

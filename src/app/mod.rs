@@ -9,6 +9,7 @@ mod doctor;
 mod entry;
 mod outbox;
 mod running;
+mod standing;
 mod talking;
 mod voting;
 mod work;
@@ -16,6 +17,7 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -133,12 +135,14 @@ struct Stanch {
     doing: BTreeSet<Effect>,
     /// Effects that are not tried again before a time.
     not_before: BTreeMap<Effect, (Instant, u32)>,
+    /// How often a step was carried out without an answer.
+    unanswered: BTreeMap<(RequestId, StepId), u32>,
     /// Steps that were started by this process and not yet carried out: all others are observed first.
     fresh: BTreeSet<(RequestId, StepId)>,
     /// Commands, clicks and reactions that a task looks into.
     asked: usize,
-    /// Readings of votes that were begun.
-    readings: u64,
+    /// Readings of votes that were begun, counted by the tasks that read.
+    readings: Arc<AtomicU64>,
     /// The newest reading of each request that was counted.
     counted: BTreeMap<RequestId, u64>,
     /// Requests whose approvers were reminded.
@@ -171,9 +175,10 @@ impl Stanch {
             durable: DurableIndex::synced(0),
             doing: BTreeSet::new(),
             not_before: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             fresh: BTreeSet::new(),
             asked: 0,
-            readings: 0,
+            readings: Arc::default(),
             counted: BTreeMap::new(),
             reminded: BTreeSet::new(),
             told_of_lock: BTreeSet::new(),

@@ -145,6 +145,7 @@ impl Stanch {
         self.finish(&id, step, performed).await;
         self.doing.remove(&Effect::Perform(id.clone(), step));
         if unknown {
+            *self.unanswered.entry((id.clone(), step)).or_default() += 1;
             self.look_later(&id, step);
         }
     }
@@ -156,7 +157,7 @@ impl Stanch {
         let outcome = match observation {
             Observation::InPlace(receipt) => Some(Outcome::Succeeded(receipt)),
             Observation::Gone(why) => Some(failed(FailureKind::Stale, why)),
-            Observation::NotInPlace if goes_on && self.tries(&id, step) >= MAX_TRIES => {
+            Observation::NotInPlace if goes_on && self.unanswered.get(&(id.clone(), step)).is_some_and(|tries| *tries >= MAX_TRIES) => {
                 let message = format!("it was tried {MAX_TRIES} times, and is not in place: the API keeps failing");
                 Some(failed(FailureKind::Unavailable, message))
             }
@@ -201,11 +202,6 @@ impl Stanch {
         });
         let say = Say::EvidenceKept { files: files.collect(), bytes, manifest_sha256: kept.manifest_sha256.clone() };
         self.outbox.thread(&request.made.channel, id, say);
-    }
-
-    /// How often the step's effect has been unknown.
-    fn tries(&self, id: &RequestId, step: StepId) -> u32 {
-        self.not_before.get(&Effect::Perform(id.clone(), step)).map_or(0, |(_, tries)| *tries)
     }
 
     fn look_later(&mut self, id: &RequestId, step: StepId) {

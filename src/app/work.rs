@@ -124,10 +124,8 @@ pub(super) struct Voted {
 pub(super) struct AskedAgain {
     /// The request.
     pub id: RequestId,
-    /// Which reading of the votes this is.
-    pub reading: u64,
-    /// What stands on the plan; `None` if the platform does not say.
-    pub votes: Option<Votes>,
+    /// What stands on the plan, and which reading that is; `None` if the platform does not say.
+    pub votes: Option<(u64, Votes)>,
     /// Who they are: everybody who agreed or reacted, and the requester.
     pub subjects: BTreeMap<Account, Option<Subject>>,
     /// The requester's account.

@@ -622,9 +622,10 @@ fn rejected(rejection: &Rejection) -> Message {
             format!("nothing starts while the halt reaction of {person} stands on the plan"),
             "decline it instead, or take the reaction back",
         ),
-        Rejection::VotersUnclear => {
-            ("the chat does not say at present who agrees, so nothing starts".into(), "it is tried again until the request expires")
-        }
+        Rejection::VotersUnclear => (
+            "the chat does not say at present who agrees and who objects, so nothing starts".into(),
+            "it is tried again until the request expires",
+        ),
         Rejection::NotRecorded => ("the audit log takes no records, so this does not count".into(), "Stanch has stopped: tell who runs it"),
         Rejection::NotUnderWay => ("the step is not under way".into(), "`status` shows the steps"),
     };

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "test code fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -51,6 +51,8 @@ pub struct Outside {
     pub in_place: Mutex<BTreeSet<String>>,
     pub moods: Mutex<BTreeMap<String, Vec<Mood>>>,
     pub strangers: Mutex<BTreeSet<String>>,
+    /// Surveys wait.
+    pub surveys_held: AtomicBool,
     /// Whose every second look-up fails.
     pub flaky: Mutex<BTreeSet<String>>,
     /// Who is looked up once, and never found again.
@@ -91,6 +93,7 @@ impl Outside {
             in_place: Mutex::default(),
             moods: Mutex::default(),
             strangers: Mutex::default(),
+            surveys_held: AtomicBool::new(false),
             flaky: Mutex::default(),
             vanishing: Mutex::default(),
             look_ups: AtomicU64::new(0),
@@ -204,7 +207,12 @@ impl Surveyor<TargetName, KubernetesFacts> for Ports {
             TargetName::Pod { name, .. } if name.as_str() == "no-such-pod" => {
                 Err(SurveyError::NotFound("there is no pod `no-such-pod`".into()))
             }
-            _ => Ok(self.0.facts.lock().unwrap().kubernetes.clone()),
+            _ => {
+                while self.0.surveys_held.load(Ordering::SeqCst) {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+                Ok(self.0.facts.lock().unwrap().kubernetes.clone())
+            }
         }
     }
 }

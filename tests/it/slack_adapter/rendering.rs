@@ -278,7 +278,7 @@ fn running() -> Request {
     for ((step, _), outcome) in
         request.made.plan.steps().map(|(step, _)| (step, ())).collect::<Vec<(StepId, ())>>().into_iter().zip(outcomes)
     {
-        request.steps.insert(step, Run { key: StepKey::new(format!("key-{step}")), started_at: Timestamp::UNIX_EPOCH, outcome });
+        request.steps.insert(step, Run { key: StepKey::new(format!("key-{step}")), started_at: Timestamp::UNIX_EPOCH, turn: 0, outcome });
     }
     request
 }
