@@ -246,6 +246,49 @@ pub struct Exhibit {
 #[error("{0}")]
 pub struct EvidenceLost(pub String);
 
+/// A second place for evidence, beside the store that keeps it first.
+#[async_trait]
+pub trait EvidenceCopies: Send + Sync {
+    /// The place, for people, such as `gs://BUCKET/PREFIX`.
+    fn place(&self) -> &str;
+
+    /// Copies what is kept of a request and is not there yet.
+    ///
+    /// # Guarantees
+    /// Nothing there is overwritten. `Ok` is said after every file was read back there and has the hash that it was kept with; the manifest
+    /// and the chain of custody come last.
+    ///
+    /// # Errors
+    /// [`CopyFailed`]. What was copied so far stays; copying again goes on from there.
+    async fn copy(&self, request: &RequestId) -> Result<Copied, CopyFailed>;
+
+    /// Requests that are not completely there, as names and lengths tell.
+    ///
+    /// # Errors
+    /// [`CopyFailed`].
+    async fn pending(&self) -> Result<BTreeSet<RequestId>, CopyFailed>;
+}
+
+/// Everything that is kept of a request is in the second place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// How many files, the lists aside.
+    pub files: usize,
+    /// SHA-256 of the manifest that lists them.
+    pub manifest_sha256: String,
+}
+
+/// Evidence is not in the second place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CopyFailed {
+    /// Something else is there, or here: trying again does not help, somebody has to look.
+    #[error("{0}")]
+    Conflict(String),
+    /// Trying again may help.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
 /// Remembers what was delivered, over restarts.
 pub trait Deliveries: Send + Sync {
     /// Whether this delivery is new; it is remembered from now on. Deliveries older than a day may be forgotten.
