@@ -2,6 +2,7 @@
 //! who had what kept, when and why. Copies of them may go to a bucket.
 
 mod bucket;
+mod examine;
 mod gcs;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -20,6 +21,7 @@ use crate::core::step::Artefact;
 use crate::ports::{Custody, EvidenceLost, EvidenceStore, Exhibit, Kept};
 
 pub use bucket::{BucketError, EvidenceBucket};
+pub use examine::BucketExamination;
 
 /// Longest path of an artefact: namespace, pod and container names are 253, 253 and 63 characters, and file systems take 255 per segment.
 const PATH_LIMIT: usize = 1_024;

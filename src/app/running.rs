@@ -46,6 +46,7 @@ impl Stanch {
         if self.stopping {
             return;
         }
+        self.pursue_copies();
         let now = self.now();
         let mut started = Vec::new();
         for effect in effects(&self.memory.state, now) {
@@ -140,6 +141,7 @@ impl Stanch {
             };
             self.commit(exhibits.chunks(MAX_EXHIBITS).map(part).collect()).await;
             self.tell_kept(&id, &kept);
+            self.copy_soon(&id);
         }
         let unknown = matches!(performed.outcome, Outcome::Unknown(_));
         self.finish(&id, step, performed).await;

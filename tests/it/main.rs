@@ -9,6 +9,7 @@ mod config;
 mod control_plane;
 mod core;
 mod doctor;
+mod evidence_bucket;
 mod guide;
 mod guide_compute;
 mod guide_kubernetes;

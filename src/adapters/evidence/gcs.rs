@@ -33,13 +33,7 @@ impl EvidenceBucket {
     /// # Errors
     /// [`BucketError`], such as no application default credentials.
     pub fn in_gcs(bucket: &str, prefix: &str, endpoint: Option<&str>, folder: EvidenceFolder) -> Result<Self, BucketError> {
-        let credentials: GcpCredentialProvider = match endpoint {
-            Some(_) => Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: String::new() })),
-            None => {
-                let builder = google_cloud_auth::credentials::Builder::default();
-                Arc::new(Identity(builder.build_access_token_credentials().map_err(BucketError::Credentials)?))
-            }
-        };
+        let credentials = credentials(endpoint)?;
         let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
         let connector = http::connector(is_plain).map_err(BucketError::Client)?;
         let retry = RetryConfig { backoff: BackoffConfig::default(), max_retries: TRIES_AGAIN, retry_timeout: RETRY_LIMIT };
@@ -55,6 +49,15 @@ impl EvidenceBucket {
         let place = [format!("gs://{bucket}"), prefix.to_owned()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
         Ok(Self::new(Arc::new(store), prefix, place, folder))
     }
+}
+
+/// Who calls: the workload; nobody, to another endpoint than Google's.
+pub(super) fn credentials(endpoint: Option<&str>) -> Result<GcpCredentialProvider, BucketError> {
+    if endpoint.is_some() {
+        return Ok(Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: String::new() })));
+    }
+    let builder = google_cloud_auth::credentials::Builder::default();
+    Ok(Arc::new(Identity(builder.build_access_token_credentials().map_err(BucketError::Credentials)?)))
 }
 
 /// Tokens of the workload.

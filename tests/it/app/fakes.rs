@@ -1,7 +1,7 @@
 //! The ports in memory: a log that can die, a world that counts what was done to it, a chat that remembers.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "test code fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -60,6 +60,12 @@ pub struct Outside {
     pub seen: Mutex<BTreeSet<String>>,
     pub log_broken: Mutex<bool>,
     pub disk_full: Mutex<bool>,
+    /// There is a second place for evidence, and steps that collect have something to keep.
+    pub copies: Mutex<bool>,
+    /// How the next tries to copy, or to compare, fail.
+    pub copy_faults: Mutex<VecDeque<CopyFailed>>,
+    /// Requests whose newest evidence is not in the second place.
+    pub uncopied: Mutex<BTreeSet<RequestId>>,
     death: Mutex<Death>,
     appends: AtomicU64,
     works: AtomicU64,
@@ -98,6 +104,9 @@ impl Outside {
             seen: Mutex::default(),
             log_broken: Mutex::default(),
             disk_full: Mutex::default(),
+            copies: Mutex::default(),
+            copy_faults: Mutex::default(),
+            uncopied: Mutex::default(),
             death: Mutex::new(death),
             appends: AtomicU64::new(0),
             works: AtomicU64::new(0),
@@ -178,6 +187,11 @@ impl Outside {
             *self.effects.lock().unwrap().entry(name.clone()).or_default() += 1;
         }
         self.die_if(Death::AfterEffect(nth)).await;
+        let collects = matches!(action, Action::Kubernetes(KubernetesAction::CollectEvidence { .. }));
+        if collects && *self.copies.lock().unwrap() && mood.is_none() {
+            let artefacts = vec![Artefact { path: "node.json".into(), content: b"{}".to_vec() }];
+            return Performed { artefacts, ..done(Outcome::Succeeded(Receipt { summary: format!("did: {name}"), ..Receipt::default() })) };
+        }
         match mood {
             Some(Mood::Rambles) => done(Outcome::Succeeded(Receipt { summary: "x".repeat(200_000), ..Receipt::default() })),
             Some(Mood::LosesTheAnswer) => done(Outcome::Unknown("the answer was lost".into())),
@@ -269,9 +283,30 @@ impl AuditLog for Ports {
 
 #[async_trait]
 impl EvidenceStore for Ports {
-    async fn keep(&self, _: &Custody, artefacts: Vec<Artefact>) -> Result<Kept, EvidenceLost> {
+    async fn keep(&self, custody: &Custody, artefacts: Vec<Artefact>) -> Result<Kept, EvidenceLost> {
+        self.0.uncopied.lock().unwrap().insert(custody.request.clone());
         let exhibits = artefacts.into_iter().map(|file| Exhibit { path: file.path, sha256: "0".repeat(64), bytes: 0 }).collect();
         Ok(Kept { exhibits, manifest_sha256: "0".repeat(64) })
+    }
+}
+
+#[async_trait]
+impl EvidenceCopies for Ports {
+    fn place(&self) -> &str {
+        "gs://evidence/prod"
+    }
+    async fn copy(&self, request: &RequestId) -> Result<Copied, CopyFailed> {
+        if let Some(failed) = self.0.copy_faults.lock().unwrap().pop_front() {
+            return Err(failed);
+        }
+        self.0.uncopied.lock().unwrap().remove(request);
+        Ok(Copied { files: 1, manifest_sha256: "0".repeat(64) })
+    }
+    async fn pending(&self) -> Result<BTreeSet<RequestId>, CopyFailed> {
+        match self.0.copy_faults.lock().unwrap().pop_front() {
+            Some(failed) => Err(failed),
+            None => Ok(self.0.uncopied.lock().unwrap().clone()),
+        }
     }
 }
 
