@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use secrecy::ExposeSecret as _;
-use stanch::config::{Access, Config, SecretSource, secret};
+use stanch::config::{Access, Bucket, Config, Evidence, SecretSource, secret};
 use stanch::core::policy::Policy;
 
 const GOOD: &str = r#"

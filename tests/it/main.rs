@@ -10,6 +10,7 @@ mod control_plane;
 mod core;
 mod doctor;
 mod evidence_bucket;
+mod evidence_gcs;
 mod guide;
 mod guide_compute;
 mod guide_kubernetes;

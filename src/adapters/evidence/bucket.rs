@@ -209,5 +209,9 @@ async fn limited<T>(limit: Duration, call: impl Future<Output = object_store::Re
 const WORDS_LENGTH: usize = 300;
 
 fn unavailable(error: &object_store::Error) -> CopyFailed {
-    CopyFailed::Unavailable(error.to_string().chars().take(WORDS_LENGTH).collect())
+    let words = error.to_string();
+    // Cloud Storage answers with XML, and its message is the part for people.
+    let said = words.split_once("<Message>").and_then(|(_, rest)| Some(rest.split_once("</Message>")?.0));
+    let words = said.map_or_else(|| words.clone(), |said| format!("the bucket answers: {said}"));
+    CopyFailed::Unavailable(words.chars().take(WORDS_LENGTH).collect())
 }
