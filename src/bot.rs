@@ -72,7 +72,13 @@ impl Bot {
         let parts = Parts {
             policy: Arc::new(policy),
             policy_sha256: Sha256::digest(&self.policy).iter().map(|byte| format!("{byte:02x}")).collect(),
-            settings: Settings { form: self.config.form, limits: self.config.limits, channels: self.channels(), pace: self.pace },
+            settings: Settings {
+                form: self.config.form,
+                limits: self.config.limits,
+                channels: self.channels(),
+                pace: self.pace,
+                attach_limit_bytes: self.config.evidence.attach_limit_bytes,
+            },
             clusters: clusters_of_app,
             chat: slack.clone(),
             log: Arc::new(log),
@@ -104,6 +110,7 @@ impl Bot {
             app_token: secret(&slack.app_token)?,
             team_id: slack.team_id.clone(),
             emoji,
+            attaches: self.config.evidence.attach_limit_bytes.is_some(),
         })
     }
 

@@ -77,6 +77,8 @@ pub struct Slack {
 pub struct Evidence {
     /// Where copies go.
     pub bucket: Option<Bucket>,
+    /// Most bytes of redacted evidence that one step shows in the chat; `None`: nothing is attached.
+    pub attach_limit_bytes: Option<usize>,
     /// Where Cloud Storage answers, if not at Google's own address: loopback, or over https. It gets no token.
     pub endpoint: Option<Url>,
 }
@@ -348,7 +350,11 @@ fn emoji_name(text: &str) -> Result<String, String> {
 
 fn evidence(root: &mut Section) -> Evidence {
     let Some(mut section) = root.section("evidence") else { return Evidence::default() };
-    let evidence = Evidence { bucket: section.checked("bucket", bucket), endpoint: section.checked("endpoint", endpoint) };
+    // A file of more than this is not read in a chat.
+    let limit_kib = section.number("attach_limit_kib", 1..=1_024).unwrap_or(256);
+    let attach_limit_bytes = section.flag("attach").unwrap_or(false).then(|| usize::try_from(limit_kib).unwrap_or(0).saturating_mul(1_024));
+    let evidence =
+        Evidence { bucket: section.checked("bucket", bucket), attach_limit_bytes, endpoint: section.checked("endpoint", endpoint) };
     if evidence.endpoint.is_some() && matches!(evidence.bucket, Some(Bucket::Folder(_))) {
         section.problem("`endpoint` is for buckets, `bucket` is a folder");
     }

@@ -1,6 +1,7 @@
 //! The doors to the world, as the app uses them. Adapters implement them against real services, fakes in memory.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -144,6 +145,21 @@ pub trait Chat: Send + Sync {
     /// [`ChatError`].
     async fn votes(&self, posted: &MessageRef) -> Result<Votes, ChatError>;
 
+    /// Puts files of evidence into the thread under `root`, with a message.
+    ///
+    /// # Guarantees
+    /// All of them in one message, or none. Every byte arrives as it is, so that the hashes in the message hold.
+    ///
+    /// # Caveats
+    /// Whoever reads the channel can read and keep the files, and the platform keeps them by its own rules: the caller decides what may be
+    /// shown. If the answer was lost, the files may be there, and a repetition shows them twice.
+    ///
+    /// # Errors
+    /// [`ChatError`]; `Refused` on a platform that takes no files from Stanch.
+    async fn attach(&self, _root: &MessageRef, _message: &Message, _files: &[Attachment]) -> Result<(), ChatError> {
+        Err(ChatError::Refused("this platform takes no files from Stanch".into()))
+    }
+
     /// Looks an account up: `None` if it is no full, present human member of the workspace (a bot, a guest, a stranger, deactivated) or if
     /// that cannot be told. Groups that cannot be told are `Groups::Unknown`.
     async fn subject(&self, account: &Account) -> Option<Subject>;
@@ -239,6 +255,21 @@ pub struct Exhibit {
     pub sha256: String,
     /// Length.
     pub bytes: u64,
+}
+
+/// A kept file for the chat.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Which file.
+    pub exhibit: Exhibit,
+    /// Its content.
+    pub text: String,
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment").field("exhibit", &self.exhibit).finish_non_exhaustive()
+    }
 }
 
 /// Evidence could not be kept.

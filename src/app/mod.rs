@@ -82,6 +82,8 @@ pub struct Settings {
     pub channels: BTreeMap<ChannelRef, ClusterName>,
     /// Least time between two public messages in one channel.
     pub pace: Duration,
+    /// Most bytes of redacted evidence that one step shows in the chat; `None` for nothing.
+    pub attach_limit_bytes: Option<usize>,
 }
 
 /// Commands of one account: twenty at once, then one in three seconds. A responder at work types far fewer.
@@ -250,7 +252,7 @@ impl Stanch {
             Report::Unseen { id, why } => self.tell_unseen(&id, &why),
             Report::Rechecked(asked_again) => self.recheck(*asked_again).await,
             Report::Observed { id, step, observation } => self.observed(id, step, observation).await,
-            Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,
+            Report::Performed { id, step, performed, kept, attachments } => self.performed((id, step), performed, kept, attachments).await,
             Report::Compared { found, tries } => self.compared(found, tries),
             Report::Copied { id, outcome } => self.copied(id, outcome).await,
             Report::Posted { id, what, message } => {

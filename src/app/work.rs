@@ -13,7 +13,7 @@ use crate::core::identity::{Account, MessageRef, PersonId};
 use crate::core::policy::Subject;
 use crate::core::say::{Control, Say};
 use crate::core::step::{Observation, Performed};
-use crate::ports::{Copied, CopyFailed, Inbound, Kept, Votes};
+use crate::ports::{Attachment, Copied, CopyFailed, Inbound, Kept, Votes};
 
 /// A task has ended.
 pub(super) enum Report {
@@ -72,6 +72,8 @@ pub(super) enum Report {
         performed: Performed,
         /// The kept artefacts.
         kept: Kept,
+        /// Those that the chat is to show.
+        attachments: Vec<Attachment>,
     },
     /// The copies of evidence were compared with what is kept.
     Compared {

@@ -57,6 +57,13 @@ pub enum Say {
         /// Hash of the manifest that lists them.
         manifest_sha256: String,
     },
+    /// Files of evidence, attached.
+    EvidenceAttached {
+        /// Hash and path of each.
+        files: Vec<String>,
+        /// Files of the same step that are not attached.
+        left_out: usize,
+    },
     /// Everything that is kept of the request is in the second place too.
     EvidenceCopied {
         /// How many files.
@@ -324,6 +331,7 @@ impl Say {
             }
             Self::StepDetails { title, lines } => Message::of([Block::Text(title.clone()), bullets("Details", lines)]),
             Self::EvidenceKept { files, bytes, manifest_sha256 } => evidence_kept(files, *bytes, manifest_sha256),
+            Self::EvidenceAttached { files, left_out } => attached(files, *left_out),
             Self::EvidenceCopied { files, place, manifest_sha256 } => Message::of([
                 Block::Text(format!("Evidence is copied to {place}: {files} files, each read back there. SHA-256 of their manifest:")),
                 Block::Code(manifest_sha256.clone()),
@@ -388,6 +396,17 @@ fn evidence_kept(files: &[String], bytes: u64, manifest_sha256: &str) -> Message
         Block::Code(manifest_sha256.to_owned()),
         Block::List { title: "Files, with the first digits of their SHA-256", items },
     ])
+}
+
+fn attached(files: &[String], left_out: usize) -> Message {
+    let mut blocks = vec![
+        Block::Text("Attached, with values of variables, headers and metadata taken out. SHA-256 of each:".into()),
+        Block::Code(files.join("\n")),
+    ];
+    if left_out > 0 {
+        blocks.push(Block::Fine(format!("{left_out} more are kept and not attached: logs, output of programs, and what is too long")));
+    }
+    Message::of(blocks)
 }
 
 fn not_copied(place: &str, why: &str, again: bool) -> String {

@@ -77,3 +77,34 @@ async fn a_restart_finds_what_is_missing() {
     theatre.posted("Evidence is copied to gs://evidence/prod: 1 files").await;
     assert_eq!((copies(&theatre), theatre.outside.uncopied.lock().unwrap().len()), (1, 0));
 }
+
+#[tokio::test]
+async fn redacted_files_are_shown_only_where_that_is_set() {
+    let theatre = Theatre::copying([]);
+    theatre.types(ROSA, INSPECT).await;
+    theatre.posted("Evidence is copied").await;
+    assert_eq!(theatre.outside.chat.lock().unwrap().files, vec![]);
+
+    let mut theatre = Theatre::copying([]);
+    *theatre.outside.attach.lock().unwrap() = true;
+    theatre.restart().await;
+    theatre.types(ROSA, INSPECT).await;
+    let message = theatre.posted("Attached, with values of variables, headers and metadata taken out").await;
+    let words = format!("{message:?}");
+    assert!(words.contains("node.json") && words.contains("2 more are kept and not attached") && !words.contains("app.log"), "{words}");
+    // The shortest first; the log never, and what goes beyond the limit neither.
+    let shown = theatre.outside.chat.lock().unwrap().files.clone();
+    assert_eq!(shown, [("node.json".to_owned(), "{}".to_owned()), ("list.json".into(), "[1]".into())]);
+}
+
+#[tokio::test]
+async fn a_chat_that_takes_no_files_is_told_of_and_nothing_else_suffers() {
+    let mut theatre = Theatre::copying([]);
+    *theatre.outside.attach.lock().unwrap() = true;
+    theatre.outside.chat.lock().unwrap().refuses_files = Some("missing_scope (files:write)".into());
+    theatre.restart().await;
+    theatre.types(ROSA, INSPECT).await;
+    theatre.posted("evidence could not be attached: missing_scope (files:write)").await;
+    theatre.posted("Evidence is copied").await;
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
+}

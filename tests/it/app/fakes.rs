@@ -62,6 +62,8 @@ pub struct Outside {
     pub disk_full: Mutex<bool>,
     /// There is a second place for evidence, and steps that collect have something to keep.
     pub copies: Mutex<bool>,
+    /// Redacted files are shown in the chat.
+    pub attach: Mutex<bool>,
     /// How the next tries to copy, or to compare, fail.
     pub copy_faults: Mutex<VecDeque<CopyFailed>>,
     /// Requests whose newest evidence is not in the second place.
@@ -78,6 +80,8 @@ pub struct Chatter {
     pub posts: Vec<(MessageRef, Option<MessageRef>, Message)>,
     pub edits: Vec<(MessageRef, Message)>,
     pub whispers: Vec<(Account, Message)>,
+    pub files: Vec<(String, String)>,
+    pub refuses_files: Option<String>,
     pub votes: BTreeMap<MessageRef, Votes>,
     /// This many calls fail first.
     pub failing: usize,
@@ -105,6 +109,7 @@ impl Outside {
             log_broken: Mutex::default(),
             disk_full: Mutex::default(),
             copies: Mutex::default(),
+            attach: Mutex::default(),
             copy_faults: Mutex::default(),
             uncopied: Mutex::default(),
             death: Mutex::new(death),
@@ -189,7 +194,9 @@ impl Outside {
         self.die_if(Death::AfterEffect(nth)).await;
         let collects = matches!(action, Action::Kubernetes(KubernetesAction::CollectEvidence { .. }));
         if collects && *self.copies.lock().unwrap() && mood.is_none() {
-            let artefacts = vec![Artefact { path: "node.json".into(), content: b"{}".to_vec() }];
+            let file = |path: &str, content: &str| Artefact { path: path.into(), content: content.into() };
+            let artefacts =
+                vec![file("big.json", &"x".repeat(1_022)), file("node.json", "{}"), file("list.json", "[1]"), file("app.log", "token")];
             return Performed { artefacts, ..done(Outcome::Succeeded(Receipt { summary: format!("did: {name}"), ..Receipt::default() })) };
         }
         match mood {
@@ -349,6 +356,16 @@ impl Chat for Ports {
     }
     async fn whisper(&self, _: &ChannelRef, to: &Account, message: &Message) -> Result<(), ChatError> {
         self.0.chat.lock().unwrap().whispers.push((to.clone(), message.clone()));
+        Ok(())
+    }
+    async fn attach(&self, root: &MessageRef, message: &Message, files: &[Attachment]) -> Result<(), ChatError> {
+        let mut chat = self.0.chat.lock().unwrap();
+        if let Some(refused) = chat.refuses_files.clone() {
+            return Err(ChatError::Refused(refused));
+        }
+        let posted = MessageRef { channel: root.channel.clone(), id: format!("m{}", chat.posts.len()) };
+        chat.posts.push((posted, Some(root.clone()), message.clone()));
+        chat.files.extend(files.iter().map(|file| (file.exhibit.path.clone(), file.text.clone())));
         Ok(())
     }
     async fn votes(&self, posted: &MessageRef) -> Result<Votes, ChatError> {
