@@ -17,16 +17,16 @@ use crate::adapters::audit::AuditWriter;
 use crate::adapters::compute::{Compute, ComputeOptions, ProjectExamination};
 use crate::adapters::data::DataFolder;
 use crate::adapters::deliveries::SeenDeliveries;
-use crate::adapters::evidence::EvidenceFolder;
+use crate::adapters::evidence::{BucketExamination, EvidenceBucket, EvidenceFolder};
 use crate::adapters::kubernetes::KubernetesCluster;
 use crate::adapters::slack::{Emoji, Slack, SlackExamination, SlackSettings};
 use crate::adapters::system::RandomIds;
 use crate::app::{self, Cluster, Doctor, Memory, Parts, Settings};
-use crate::config::{self, Access, Config, secret};
+use crate::config::{self, Access, Bucket, Config, secret};
 use crate::core::diagnosis::{Check, Diagnosis};
 use crate::core::identity::{ChannelRef, Platform};
 use crate::core::policy::Policy;
-use crate::ports::{Clock, Examined};
+use crate::ports::{Clock, EvidenceCopies, Examined};
 
 /// Name of the audit log in its checkpoints. The key tells one installation from another.
 const LOG_ORIGIN: &str = "stanch.dev/audit-log";
@@ -62,6 +62,7 @@ impl Bot {
         let (log, memory) = open_log(&self.data.join("log"))?;
         let evidence = self.data.join("evidence");
         let evidence = EvidenceFolder::open(&evidence).with_context(|| format!("cannot use `{}`", evidence.display()))?;
+        let copies = self.bucket(&evidence)?;
         let deliveries = SeenDeliveries::open(&self.data.join("derived"))?;
         let clusters = self.clusters().await?;
         let clusters_of_app = clusters.iter().map(|(name, reach)| (name.clone(), reach.cluster())).collect();
@@ -71,11 +72,18 @@ impl Bot {
         let parts = Parts {
             policy: Arc::new(policy),
             policy_sha256: Sha256::digest(&self.policy).iter().map(|byte| format!("{byte:02x}")).collect(),
-            settings: Settings { form: self.config.form, limits: self.config.limits, channels: self.channels(), pace: self.pace },
+            settings: Settings {
+                form: self.config.form,
+                limits: self.config.limits,
+                channels: self.channels(),
+                pace: self.pace,
+                attach_limit_bytes: self.config.evidence.attach_limit_bytes,
+            },
             clusters: clusters_of_app,
             chat: slack.clone(),
             log: Arc::new(log),
             evidence: Arc::new(evidence),
+            copies: copies.map(|bucket| bucket as Arc<dyn EvidenceCopies>),
             deliveries: Arc::new(deliveries),
             clock: self.clock,
             ids: Arc::new(RandomIds),
@@ -102,6 +110,7 @@ impl Bot {
             app_token: secret(&slack.app_token)?,
             team_id: slack.team_id.clone(),
             emoji,
+            attaches: self.config.evidence.attach_limit_bytes.is_some(),
         })
     }
 
@@ -145,7 +154,29 @@ impl Bot {
         }
         let (log, evidence) = (self.data.join("log"), self.data.join("evidence"));
         doctor.add("data folder", Arc::new(DataFolder { log, origin: LOG_ORIGIN, evidence, is_ours: is_running }));
+        let examination = match &self.config.evidence.bucket {
+            None => return doctor,
+            Some(Bucket::Gcs { bucket, .. }) => {
+                BucketExamination::in_gcs(bucket, self.config.evidence.endpoint.as_ref().map(|url| url.as_str()))
+            }
+            Some(Bucket::Folder(path)) => Ok(BucketExamination::Folder(path.clone())),
+        };
+        match examination {
+            Ok(examination) => doctor.add("evidence bucket", Arc::new(examination)),
+            Err(error) => doctor.add("evidence bucket", Arc::new(Unusable(error.to_string()))),
+        }
         doctor
+    }
+
+    /// Where copies of evidence go.
+    fn bucket(&self, folder: &EvidenceFolder) -> anyhow::Result<Option<Arc<EvidenceBucket>>> {
+        let endpoint = self.config.evidence.endpoint.as_ref().map(|url| url.as_str());
+        let bucket = match &self.config.evidence.bucket {
+            None => return Ok(None),
+            Some(Bucket::Gcs { bucket, prefix }) => EvidenceBucket::in_gcs(bucket, prefix, endpoint, folder.clone()),
+            Some(Bucket::Folder(path)) => EvidenceBucket::in_folder(path, folder.clone()),
+        };
+        Ok(Some(Arc::new(bucket.context("cannot use the bucket of [evidence]")?)))
     }
 
     async fn compute(&self) -> anyhow::Result<Arc<Compute>> {

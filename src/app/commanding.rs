@@ -238,13 +238,13 @@ impl Stanch {
 
     fn list(&self) -> Say {
         let open = self.memory.open().map(|(id, request)| (id.clone(), request.clone())).collect();
-        Say::List { open, isolated: self.memory.isolated_nodes().into_iter().collect() }
+        Say::List { open, isolated: self.memory.isolated_nodes().into_iter().collect(), not_copied: self.all_not_copied() }
     }
 
     fn status(&self, inbound: &Inbound, named: Option<RequestId>) -> Say {
         let id = named.or_else(|| self.memory.newest_in(&inbound.channel).cloned());
         match id.and_then(|id| self.memory.state.requests.get(&id).map(|request| (id, request.clone()))) {
-            Some((id, request)) => Say::Status { id, request: Box::new(request) },
+            Some((id, request)) => Say::Status { not_copied: self.not_copied(&id), id, request: Box::new(request) },
             None => Say::Rejected(Rejection::UnknownRequest),
         }
     }

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod commanding;
+mod copying;
 mod doctor;
 mod entry;
 mod outbox;
@@ -35,9 +36,10 @@ use crate::core::identity::{Account, ChannelRef};
 use crate::core::policy::Policy;
 use crate::core::request::Stage;
 use crate::core::say::Say;
-use crate::ports::{AuditLog, Chat, ChatEvent, Clock, Deliveries, EvidenceStore, IdSource, Inbound, Input, LogFailed};
+use crate::ports::{AuditLog, Chat, ChatEvent, Clock, Deliveries, EvidenceCopies, EvidenceStore, IdSource, Inbound, Input, LogFailed};
 
 pub use cluster::{Cluster, Compute, Kubernetes};
+use copying::Copies;
 pub use doctor::Doctor;
 pub use entry::{Entry, Landmark, Memory, Unreadable};
 use outbox::Outbox;
@@ -59,6 +61,8 @@ pub struct Parts {
     pub log: Arc<dyn AuditLog>,
     /// Where evidence goes.
     pub evidence: Arc<dyn EvidenceStore>,
+    /// Where copies of it go, if anywhere.
+    pub copies: Option<Arc<dyn EvidenceCopies>>,
     /// What was delivered already.
     pub deliveries: Arc<dyn Deliveries>,
     /// The time.
@@ -80,6 +84,8 @@ pub struct Settings {
     pub channels: BTreeMap<ChannelRef, ClusterName>,
     /// Least time between two public messages in one channel.
     pub pace: Duration,
+    /// Most bytes of redacted evidence that one step shows in the chat; `None` for nothing.
+    pub attach_limit_bytes: Option<usize>,
 }
 
 /// Commands of one account: twenty at once, then one in three seconds. A responder at work types far fewer.
@@ -149,6 +155,7 @@ struct Stanch {
     reminded: BTreeSet<RequestId>,
     /// Requests whose thread knows that they wait for another one.
     told_of_lock: BTreeSet<RequestId>,
+    copies: Copies,
     commands: DefaultKeyedRateLimiter<Account>,
     votes: DefaultKeyedRateLimiter<Account>,
     /// Why the log takes no more records.
@@ -182,6 +189,7 @@ impl Stanch {
             counted: BTreeMap::new(),
             reminded: BTreeSet::new(),
             told_of_lock: BTreeSet::new(),
+            copies: Copies::default(),
             commands: limiter(COMMANDS),
             votes: limiter(VOTES),
             broken: None,
@@ -199,6 +207,7 @@ impl Stanch {
             Entry::Started { at: self.now(), version: env!("CARGO_PKG_VERSION").into(), policy_sha256: self.parts.policy_sha256.clone() };
         self.commit(vec![started]).await;
         self.resume_talking();
+        self.resume_copying();
         self.pursue().await;
     }
 
@@ -248,7 +257,9 @@ impl Stanch {
             Report::Unseen { id, why } => self.tell_unseen(&id, &why),
             Report::Rechecked(asked_again) => self.recheck(*asked_again).await,
             Report::Observed { id, step, observation } => self.observed(id, step, observation).await,
-            Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,
+            Report::Performed { id, step, performed, kept, attachments } => self.performed((id, step), performed, kept, attachments).await,
+            Report::Compared { found, tries } => self.compared(found, tries),
+            Report::Copied { id, outcome } => self.copied(id, outcome).await,
             Report::Posted { id, what, message } => {
                 let at = self.now();
                 let plan = (what == Landmark::Plan).then(|| (id.clone(), message.clone()));

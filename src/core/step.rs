@@ -173,6 +173,15 @@ pub struct Artefact {
     pub content: Vec<u8>,
 }
 
+impl Artefact {
+    /// Whether values that could be secrets were taken out of it: adapters write objects as JSON, and redact every object before. Logs and the
+    /// output of programs are kept as they came.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.path.ends_with(".json")
+    }
+}
+
 impl fmt::Debug for Artefact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Evidence can hold what a workload logged, secrets included.

@@ -9,6 +9,8 @@ mod config;
 mod control_plane;
 mod core;
 mod doctor;
+mod evidence_bucket;
+mod evidence_gcs;
 mod guide;
 mod guide_compute;
 mod guide_kubernetes;

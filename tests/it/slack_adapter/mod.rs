@@ -48,6 +48,7 @@ fn settings(emulator: &SlackEmulator) -> SlackSettings {
         app_token: emulator.app_token().into(),
         team_id: Some("T0SANDBOX".into()),
         emoji: Emoji::default(),
+        attaches: false,
     }
 }
 
