@@ -1,7 +1,6 @@
 //! What was found, in words for people.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -13,12 +12,14 @@ use super::Report;
 /// Problems that are told one by one.
 const TOLD: usize = 10;
 
+const UNWITNESSED: &str = "hint: who has the key can write another log; compare the key with the one you noted (--key), and the checkpoints in \
+                           chat (--anchors)\n";
+
 /// The report, for a terminal.
 #[must_use]
 pub fn told(folder: &Path, report: &Report) -> String {
     let mut text = format!("Audit log in {}: {}\n", folder.display(), verdict(report));
-    // Writing to a string does not fail.
-    let mut line = |name: &str, what: String| drop(writeln!(text, "  {name:<12} {what}"));
+    let mut line = |name: &str, what: String| text.push_str(&format!("  {name:<12} {what}\n"));
     let times = match (report.first, report.last) {
         (Some(first), Some(last)) => format!(", from {} to {}", time(first), time(last)),
         _ => String::new(),
@@ -62,27 +63,24 @@ fn verdict(report: &Report) -> String {
 fn problems(text: &mut String, report: &Report) {
     let mut hinted = BTreeSet::new();
     for problem in report.problems.iter().take(TOLD) {
-        let _ = writeln!(text, "problem: {problem}");
+        text.push_str(&format!("problem: {problem}\n"));
         if hinted.insert(problem.hint()) {
-            let _ = writeln!(text, "  hint: {}", problem.hint());
+            text.push_str(&format!("  hint: {}\n", problem.hint()));
         }
     }
     if report.problems.len() > TOLD {
-        let _ = writeln!(text, "and {} more", report.problems.len() - TOLD);
+        text.push_str(&format!("and {} more\n", report.problems.len() - TOLD));
     }
 }
 
 /// What a log that is in order does not prove by itself.
 fn advice(text: &mut String, report: &Report) {
     if report.witnessed.is_none() {
-        let _ = writeln!(
-            text,
-            "hint: who has the key can write another log; compare the key with the one you noted (--key), and the checkpoints in chat (--anchors)"
-        );
+        text.push_str(UNWITNESSED);
     }
     let unsigned = report.entries.saturating_sub(report.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size));
     if unsigned > 0 {
-        let _ = writeln!(text, "hint: the newest {unsigned} entries are not signed yet; the next checkpoint covers them");
+        text.push_str(&format!("hint: the newest {unsigned} entries are not signed yet; the next checkpoint covers them\n"));
     }
 }
 

@@ -26,3 +26,4 @@ mod standing;
 mod stores;
 mod support;
 mod tidy;
+mod verify;
