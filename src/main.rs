@@ -20,6 +20,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Looks at the audit log, without changing it.
+    Audit {
+        #[command(subcommand)]
+        command: stanch::verify::cli::Command,
+    },
     /// Checks a policy and a configuration, and whether they fit together: every problem, a line each. Exit status 0 if there is none.
     ///
     /// Example: stanch check --policy config/policy.toml --config config/stanch.toml
@@ -67,6 +72,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
+        Command::Audit { command } => audit(command),
         Command::Check { policy, config } => check(&policy, &config),
         Command::Doctor(options) => bot::examine(options),
         Command::Explain { command } => explain(command.as_deref()),
@@ -98,6 +104,11 @@ fn check(policy_path: &Path, config_path: &Path) -> anyhow::Result<ExitCode> {
     say(&format!("{policy_path}: {people} people, {roles} roles, {permits} permits: no problem"));
     say(&format!("{config_path}: {} clusters, {} channels: no problem", config.clusters.len(), config.channels.len()));
     Ok(ExitCode::SUCCESS)
+}
+
+fn audit(command: stanch::verify::cli::Command) -> anyhow::Result<ExitCode> {
+    let is_in_order = stanch::verify::cli::run(command, bot::default_data, &mut std::io::stdout().lock())?;
+    Ok(if is_in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -219,7 +230,7 @@ mod bot {
         Ok(Bot { config, policy, data, slack_api: None, clock: Arc::new(SystemClock), pace: PACE })
     }
 
-    fn default_data() -> anyhow::Result<PathBuf> {
+    pub fn default_data() -> anyhow::Result<PathBuf> {
         let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
         let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
         Ok(state.context("neither XDG_STATE_HOME nor HOME is set; name the folder with --data-dir")?.join("stanch"))

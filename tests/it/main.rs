@@ -28,3 +28,4 @@ mod standing;
 mod stores;
 mod support;
 mod tidy;
+mod verify;
