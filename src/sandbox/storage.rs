@@ -232,10 +232,11 @@ impl State {
     fn tested(&self, query: &[(String, String)]) -> Response<Body> {
         let asked = query.iter().filter(|(name, _)| name == "permissions").map(|(_, permission)| permission);
         let granted: Vec<&String> = asked.filter(|permission| self.granted.contains(*permission)).collect();
-        let mut body = json!({ "kind": "storage#testIamPermissionsResponse" });
-        if !granted.is_empty() {
-            body["permissions"] = json!(granted);
-        }
+        // Google leaves the list out where it would be empty.
+        let body = match granted.is_empty() {
+            true => json!({ "kind": "storage#testIamPermissionsResponse" }),
+            false => json!({ "kind": "storage#testIamPermissionsResponse", "permissions": granted }),
+        };
         finished(Response::builder().header(header::CONTENT_TYPE, "application/json; charset=UTF-8"), Body::from(body.to_string()))
     }
 }
