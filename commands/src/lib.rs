@@ -14,6 +14,7 @@ pub mod permission;
 pub mod plan;
 pub mod prior;
 pub mod refusal;
+pub mod runtime;
 pub mod selector;
 pub mod ssh_key;
 pub mod target;
@@ -50,6 +51,7 @@ catalogue! {
     revoke_ssh,
     redeploy,
     delete_workload,
+    kill_container,
     delete_node,
     release,
     resize_group,

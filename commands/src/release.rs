@@ -84,7 +84,7 @@ impl Release<'_> {
         let suspect = self.facts.kubernetes.suspect.as_ref()?;
         let marks = |action: &Action| match action {
             Action::Kubernetes(KubernetesAction::LabelPod { pod, .. } | KubernetesAction::KeepWhileUnreachable(pod)) => *pod == suspect.pod,
-            Action::Kubernetes(_) | Action::Compute(_) => false,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => false,
         };
         self.touched(marks).then_some(suspect)
     }
@@ -135,7 +135,7 @@ impl Release<'_> {
         let before = self.earlier.instance_prior.as_ref().map(|prior| &prior.tags);
         let tag = self.earlier.touched.iter().find_map(|action| match action {
             Action::Compute(ComputeAction::TagInstance { tag, .. }) => Some(tag.clone()),
-            Action::Kubernetes(_) | Action::Compute(_) => None,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
         })?;
         if before.is_some_and(|tags| tags.contains(tag.as_str())) {
             self.consequences.decisions.push(format!("tag {tag} stays: the instance had it before"));
@@ -170,7 +170,7 @@ impl Release<'_> {
     fn rules(&mut self, compute: &ComputeFacts, needs: &[Edge]) {
         let touched = self.earlier.touched.iter().filter_map(|action| match action {
             Action::Compute(ComputeAction::TagInstance { rules, .. }) => Some(rules),
-            Action::Kubernetes(_) | Action::Compute(_) => None,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
         });
         let rules: BTreeSet<_> = touched.flatten().filter(|rule| self.earlier.rules_made.contains(rule)).cloned().collect();
         for rule in rules {
@@ -206,7 +206,7 @@ impl Release<'_> {
                 {
                     ComputeAction::ReleaseBootDisk { instance: instance.clone(), device: device.clone() }
                 }
-                Action::Kubernetes(_) | Action::Compute(_) => continue,
+                Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => continue,
             };
             last = Some(self.steps.add(undo, [Edge::Requires(saved)].into_iter().chain(last.map(Edge::After))));
         }
@@ -245,7 +245,7 @@ impl Release<'_> {
     fn pods(&mut self, saved: StepId, suspect: Option<StepId>, reopened: Option<StepId>) {
         let scaled = self.earlier.touched.iter().filter_map(|action| match action {
             Action::Kubernetes(KubernetesAction::ScaleToZero { workload, from }) => Some((workload.clone(), *from)),
-            Action::Kubernetes(_) | Action::Compute(_) => None,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
         });
         for (workload, to) in scaled {
             self.consequences.blast_radius.push(format!("{workload} is scaled back to {to}: fresh pods of the same image start"));
@@ -257,7 +257,7 @@ impl Release<'_> {
             .iter()
             .filter_map(|action| match action {
                 Action::Kubernetes(KubernetesAction::DenyPodTraffic(pod)) => Some(pod.clone()),
-                Action::Kubernetes(_) | Action::Compute(_) => None,
+                Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
             })
             .collect();
         for pod in denied {

@@ -294,6 +294,6 @@ fn frees(later: &Request, earlier: &Request) -> bool {
     later.succeeded(|action| match action {
         Action::Compute(ComputeAction::UntagInstance { tag, .. }) => tagged(tag),
         Action::Compute(action) => matches!(action, ComputeAction::DeleteInstance { .. }),
-        Action::Kubernetes(_) => false,
+        Action::Kubernetes(_) | Action::Ssh(_) => false,
     })
 }
