@@ -22,6 +22,7 @@ mod release;
 mod scenarios;
 mod slack_adapter;
 mod slack_emulator;
+mod ssh_adapter;
 mod stores;
 mod support;
 mod tidy;
