@@ -13,6 +13,7 @@ mod guide;
 mod guide_compute;
 mod guide_kubernetes;
 mod inspect;
+mod kill_container;
 mod kubernetes_adapter;
 mod kubernetes_emulator;
 mod permission;

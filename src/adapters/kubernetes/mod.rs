@@ -29,7 +29,7 @@ use stanch_commands::facts::KubernetesFacts;
 use stanch_commands::target::TargetName;
 
 pub use self::examine::PrivilegedPodExamination;
-pub use self::rbac::{rbac, rbac_exec};
+pub use self::rbac::{rbac, rbac_exec, rbac_privileged_pod};
 
 use self::change::Change;
 use self::wire::Session;

@@ -254,7 +254,7 @@ impl Runner<'_> {
 
 /// Whether the API would take such a pod: rights, namespace, admission, in one rehearsal that leaves nothing.
 pub(super) async fn rehearse(session: &mut Session, through: &PrivilegedPod) -> Check {
-    let argv = ["true".to_owned()];
+    let argv = ["crictl", "ps"].map(ToOwned::to_owned);
     let manifest = manifest(through, "stanch-rehearsal", "stanch-rehearsal", "none", &argv);
     let path = format!("/api/v1/namespaces/{}/pods?dryRun=All", through.namespace);
     match session.post(&path, &manifest).await {
