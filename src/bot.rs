@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
+use stanch_commands::action::SshAction;
 use stanch_commands::facts::ClusterFacts;
 use stanch_commands::target::ClusterName;
 use tokio::sync::mpsc;
@@ -18,15 +19,16 @@ use crate::adapters::compute::{Compute, ComputeOptions, ProjectExamination};
 use crate::adapters::data::DataFolder;
 use crate::adapters::deliveries::SeenDeliveries;
 use crate::adapters::evidence::{BucketExamination, EvidenceBucket, EvidenceFolder};
-use crate::adapters::kubernetes::KubernetesCluster;
+use crate::adapters::kubernetes::{KubernetesCluster, PrivilegedPodExamination};
 use crate::adapters::slack::{Emoji, Slack, SlackExamination, SlackSettings};
+use crate::adapters::ssh::{SshNodes, SshSettings};
 use crate::adapters::system::RandomIds;
 use crate::app::{self, Cluster, Doctor, Memory, Parts, Settings};
 use crate::config::{self, Access, Bucket, Config, secret};
 use crate::core::diagnosis::{Check, Diagnosis};
 use crate::core::identity::{ChannelRef, Platform};
 use crate::core::policy::Policy;
-use crate::ports::{Clock, EvidenceCopies, Examined};
+use crate::ports::{Actuator, Clock, EvidenceCopies, Examined};
 
 /// Name of the audit log in its checkpoints. The key tells one installation from another.
 const LOG_ORIGIN: &str = "stanch.dev/audit-log";
@@ -75,6 +77,7 @@ impl Bot {
             settings: Settings {
                 form: self.config.form,
                 limits: self.config.limits,
+                node_access: self.config.node_access(),
                 channels: self.channels(),
                 pace: self.pace,
                 attach_limit_bytes: self.config.evidence.attach_limit_bytes,
@@ -124,8 +127,12 @@ impl Bot {
         let mut broken: Vec<(String, anyhow::Error)> = Vec::new();
         match self.compute().await {
             Ok(compute) => {
+                let ssh = self.ssh(&compute).unwrap_or_else(|error| {
+                    broken.push(("SSH to nodes".into(), error));
+                    None
+                });
                 for (name, cluster) in &self.config.clusters {
-                    match reach(name, cluster, &compute).await {
+                    match reach(name, cluster, &compute, &ssh).await {
                         Ok(reach) => drop(clusters.insert(name.clone(), reach)),
                         Err(error) => broken.push((format!("cluster {name}"), error)),
                     }
@@ -143,10 +150,17 @@ impl Bot {
         let mut projects = BTreeSet::new();
         for (name, reach) in clusters {
             doctor.add(format!("cluster {name}"), reach.kubernetes.clone());
+            if let Some(through) = &self.config.privileged_pod {
+                let examination = PrivilegedPodExamination { cluster: reach.kubernetes.clone(), through: through.clone() };
+                doctor.add(format!("cluster {name}"), Arc::new(examination));
+            }
             if projects.insert(&reach.facts.project) {
                 let examination = ProjectExamination { compute: reach.compute.clone(), project: reach.facts.project.clone() };
                 doctor.add(format!("project {}", reach.facts.project), Arc::new(examination));
             }
+        }
+        if let Some(ssh) = clusters.values().find_map(|reach| reach.ssh.clone()) {
+            doctor.add("SSH to nodes", ssh);
         }
         match self.slack_settings() {
             Ok(settings) => doctor.add("Slack", Arc::new(SlackExamination { settings })),
@@ -187,23 +201,36 @@ impl Bot {
 
     async fn clusters(&self) -> anyhow::Result<BTreeMap<ClusterName, Reach>> {
         let compute = self.compute().await?;
+        let ssh = self.ssh(&compute)?;
         let mut clusters = BTreeMap::new();
         for (name, cluster) in &self.config.clusters {
-            clusters.insert(name.clone(), reach(name, cluster, &compute).await?);
+            clusters.insert(name.clone(), reach(name, cluster, &compute, &ssh).await?);
         }
         Ok(clusters)
+    }
+
+    /// The way onto nodes over SSH, if the configuration has one.
+    fn ssh(&self, compute: &Arc<Compute>) -> anyhow::Result<Option<Arc<SshNodes>>> {
+        let Some(ssh) = &self.config.ssh else { return Ok(None) };
+        let settings = SshSettings::new(config::private_key(&ssh.private_key)?, ssh.known_hosts.clone(), ssh.port);
+        Ok(Some(Arc::new(SshNodes::new(settings, compute.clone()).context("[ssh] cannot be used")?)))
     }
 }
 
 /// Sets a cluster up.
-async fn reach(name: &ClusterName, cluster: &config::Cluster, compute: &Arc<Compute>) -> anyhow::Result<Reach> {
+async fn reach(
+    name: &ClusterName,
+    cluster: &config::Cluster,
+    compute: &Arc<Compute>,
+    ssh: &Option<Arc<SshNodes>>,
+) -> anyhow::Result<Reach> {
     let kubernetes = match &cluster.access {
         Access::Kubeconfig { path, context } => KubernetesCluster::from_kubeconfig(path, context).await,
         Access::InCluster => KubernetesCluster::in_cluster(),
     };
     let kubernetes = Arc::new(kubernetes.with_context(|| format!("cannot set up cluster `{name}`"))?);
     let facts = ClusterFacts { name: name.clone(), project: cluster.project.clone(), location: cluster.location.clone() };
-    Ok(Reach { facts, kubernetes, compute: compute.clone() })
+    Ok(Reach { facts, kubernetes, compute: compute.clone(), ssh: ssh.clone() })
 }
 
 /// A part that could not be set up, and why.
@@ -221,11 +248,13 @@ struct Reach {
     facts: ClusterFacts,
     kubernetes: Arc<KubernetesCluster>,
     compute: Arc<Compute>,
+    ssh: Option<Arc<SshNodes>>,
 }
 
 impl Reach {
     fn cluster(&self) -> Cluster {
-        Cluster { facts: self.facts.clone(), kubernetes: self.kubernetes.clone(), compute: self.compute.clone() }
+        let ssh = self.ssh.clone().map(|ssh| -> Arc<dyn Actuator<SshAction>> { ssh });
+        Cluster { facts: self.facts.clone(), kubernetes: self.kubernetes.clone(), compute: self.compute.clone(), ssh }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `config/stanch.toml` as a value: which clusters, which channels, which limits. It holds no secret, only where secrets are.
 
+mod node_access;
 mod section;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,10 +10,12 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use stanch_commands::definition::Limits;
 use stanch_commands::plan::Form;
+use stanch_commands::runtime::PrivilegedPod;
 use stanch_commands::target::{ClusterName, Location, ProjectId};
 use url::Url;
 
 use crate::core::policy::Policy;
+pub use node_access::{Ssh, private_key};
 use section::Section;
 
 /// The configuration, checked.
@@ -32,6 +35,10 @@ pub struct Config {
     pub evidence: Evidence,
     /// Where Compute Engine answers, if not at Google's own address: loopback, or over https.
     pub compute_endpoint: Option<Url>,
+    /// The pod that reaches the node under it, if that is switched on.
+    pub privileged_pod: Option<PrivilegedPod>,
+    /// The way onto nodes over SSH, if there is one.
+    pub ssh: Option<Ssh>,
 }
 
 /// A cluster.
@@ -182,11 +189,12 @@ impl Config {
             root.adopt(section);
             endpoint
         });
+        let (privileged_pod, ssh) = (node_access::privileged_pod(&mut root), node_access::ssh(&mut root));
         // A cluster with a problem of its own is known by name, so that channels are not blamed for it.
         let clusters = clusters.into_iter().filter_map(|(name, cluster)| Some((name, cluster?))).collect();
         match (root.finish(), slack) {
             (problems, Some(slack)) if problems.is_empty() => {
-                Ok(Self { form, limits, clusters, slack, channels, evidence, compute_endpoint })
+                Ok(Self { form, limits, clusters, slack, channels, evidence, compute_endpoint, privileged_pod, ssh })
             }
             (problems, _) => Err(ConfigError(problems)),
         }

@@ -10,8 +10,9 @@ use crate::facts::{Facts, GroupSurvey};
 use crate::plan::{Draft, Form};
 use crate::prior::Earlier;
 use crate::refusal::Refusal;
+use crate::runtime::NodeAccess;
 use crate::ssh_key::SshKey;
-use crate::target::{ClusterName, ComputeId, ComputeName, IncidentRef, NodeName, RequestId, TargetName};
+use crate::target::{ClusterName, ComputeId, ComputeName, ContainerName, IncidentRef, NodeName, RequestId, TargetName};
 
 /// A phase of incident response, in order. Policy gives each its approvals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,6 +67,10 @@ pub enum Argument {
     IsolateFirst,
     /// `--scale-to-zero`.
     ScaleToZero,
+    /// `container:NAME`.
+    Container,
+    /// `--force`.
+    Force,
     /// `via:INSTANCE`.
     Via,
     /// `key:"PUBLIC KEY"`.
@@ -100,6 +105,8 @@ impl Argument {
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
             Self::ScaleToZero => "[--scale-to-zero]",
+            Self::Container => "[container:NAME]",
+            Self::Force => "[--force]",
             Self::Via => "[via:INSTANCE]",
             Self::Key => "key:\"ALGORITHM BASE64 USER\"",
             Self::OptionalKey => "[key:\"ALGORITHM BASE64 USER\"]",
@@ -125,6 +132,8 @@ impl Argument {
             Self::Incident => "what you call the incident; the open incident on that node, or the request's id otherwise",
             Self::Reason => "why, for the record",
             Self::IsolateFirst => "cut the network before draining: for active exfiltration; evicted pods may then stay Terminating",
+            Self::Container => "the container; may be left out if the pod has only one that runs",
+            Self::Force => "if it does not stop, kill it, and then remove it: its file system and its log on the node are lost",
             Self::Via => "the intermediate VM, from which the node is reached: running, in the same network and project",
             Self::Key => "the public key to let in, as its .pub file has it; the last word is the user",
             Self::OptionalKey => "the public key to take back; without it, every key that Stanch added",
@@ -162,6 +171,12 @@ pub struct Arguments {
     /// `--scale-to-zero`.
     #[serde(default)]
     pub scale_to_zero: bool,
+    /// `container:`.
+    #[serde(default)]
+    pub container: Option<ContainerName>,
+    /// `--force`.
+    #[serde(default)]
+    pub force: bool,
     /// `via:`.
     #[serde(default)]
     pub via: Option<ComputeName>,
@@ -198,6 +213,8 @@ pub struct Context {
     pub form: Form,
     /// Limits.
     pub limits: Limits,
+    /// Ways onto a node.
+    pub node_access: NodeAccess,
     /// Namespaces whose pods are never evicted, labelled or taken as suspects.
     pub protected_namespaces: BTreeSet<String>,
     /// Instances that Stanch isolated and did not release.

@@ -103,6 +103,9 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
         None => format!("node {}", facts.kubernetes.node.node.name),
     };
     let mut line = format!("{command} {target} cluster:{} incident:{}", facts.cluster.name, context.incident);
+    if let Some(container) = &context.arguments.container {
+        line.push_str(&format!(" container:{container}"));
+    }
     if let Some(via) = &context.arguments.via {
         line.push_str(&format!(" via:{via}"));
     }
@@ -120,6 +123,9 @@ fn command_line(command: &str, facts: &Facts, context: &Context) -> String {
     }
     if context.arguments.stop_now {
         line.push_str(" --stop-now");
+    }
+    if context.arguments.force {
+        line.push_str(" --force");
     }
     if context.arguments.exec {
         line.push_str(" --exec");

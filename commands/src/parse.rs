@@ -172,6 +172,10 @@ fn take<'w>(
             }
             arguments.reason = Some(value.trim().to_owned());
         }
+        Some(("container", value)) if takes(&[Argument::Container]) => {
+            once(arguments.container.is_none(), "container:")?;
+            arguments.container = Some(value.parse().map_err(invalid)?);
+        }
         Some(("via", value)) if takes(&[Argument::Via]) => {
             once(arguments.via.is_none(), "via:")?;
             arguments.via = Some(value.parse().map_err(invalid)?);
@@ -219,6 +223,7 @@ fn switch<'a>(arguments: &'a mut Arguments, word: &str) -> Option<(Argument, &'a
         "--false-alarm" => (Argument::FalseAlarm, &mut arguments.false_alarm),
         "--stop-now" => (Argument::StopNow, &mut arguments.stop_now),
         "--create-intermediate" => (Argument::CreateIntermediate, &mut arguments.create_intermediate),
+        "--force" => (Argument::Force, &mut arguments.force),
         "--exec" => (Argument::Exec, &mut arguments.exec),
         "--dry-run" => (Argument::DryRun, &mut arguments.dry_run),
         _ => return None,
@@ -245,6 +250,8 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::Reason
             | Argument::IsolateFirst
             | Argument::ScaleToZero
+            | Argument::Container
+            | Argument::Force
             | Argument::Via
             | Argument::OptionalKey
             | Argument::CreateIntermediate
@@ -299,6 +306,8 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Reason => &["reason:"],
             Argument::IsolateFirst => &["--isolate-first"],
             Argument::ScaleToZero => &["--scale-to-zero"],
+            Argument::Container => &["container:"],
+            Argument::Force => &["--force"],
             Argument::Via => &["via:"],
             Argument::Key | Argument::OptionalKey => &["key:"],
             Argument::CreateIntermediate => &["--create-intermediate"],

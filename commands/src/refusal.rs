@@ -29,6 +29,17 @@ pub enum Refusal {
     UnknownOwner(String),
     /// The suspect is the mirror of a static pod.
     StaticPod(String),
+    /// Nobody said which container.
+    WhichContainer {
+        /// The pod.
+        pod: String,
+        /// The containers that run.
+        choices: Vec<String>,
+    },
+    /// The container cannot be ended, and why.
+    NoContainer(String),
+    /// No way leads onto the node. What is in the way of each, a phrase each.
+    NoWayOntoNode(Vec<String>),
     /// The suspect has ended or is being deleted.
     PodGone(String),
     /// The group is about to change the instance.
@@ -103,6 +114,9 @@ impl fmt::Display for Refusal {
             Self::NothingToScale(what) => write!(f, "nothing can be scaled to 0: {what}"),
             Self::UnknownOwner(what) => write!(f, "the pod's workload is not its own master: {what}"),
             Self::StaticPod(pod) => write!(f, "pod `{pod}` is a static pod: a file on its node makes it, and deleting its mirror in the API ends no process"),
+            Self::WhichContainer { pod, choices } => write!(f, "pod `{pod}` has several containers that run: {}", choices.join(", ")),
+            Self::NoContainer(why) => write!(f, "there is no container to end: {why}"),
+            Self::NoWayOntoNode(why) => write!(f, "no way leads onto the node: {}", why.join("; ")),
             Self::PodGone(pod) => write!(f, "pod `{pod}` has ended or is being deleted"),
             Self::GroupBusy { group, action } => write!(f, "group `{group}` is about to change the instance (currentAction {action})"),
             Self::DifferentRule { wanted, differences } => write!(f, "firewall rule `{}` exists with another body: {}", wanted.name, differences.join("; ")),
@@ -148,6 +162,11 @@ impl Refusal {
                 "delete that owner with its own tool, or it makes the workload again; `redeploy` deletes the pod alone, `quarantine` and `isolate-pod` contain it"
             }
             Self::StaticPod(_) => "contain its node with `quarantine`; the container runtime or `delete-node` ends it",
+            Self::WhichContainer { .. } => "add container:NAME; `redeploy` ends all of them with the pod",
+            Self::NoContainer(_) => "`locate` shows the pod; `redeploy` deletes it with all of its containers",
+            Self::NoWayOntoNode(_) => {
+                "switch one on in config/stanch.toml: [privileged_pod] for nodes that answer, [ssh] with a `via:` intermediate for those that do not; without either, `redeploy` or `delete-node`"
+            }
             Self::PodGone(_) => "use `node NAME` to work on its node, or `locate` its replacement",
             Self::GroupBusy { .. } => "wait until the group has finished, then ask again",
             Self::DifferentRule { .. } => "delete or correct that rule, or use another `incident:`, which has rule names of its own",

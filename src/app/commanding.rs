@@ -216,6 +216,7 @@ impl Stanch {
             arguments: parsed.arguments.clone(),
             form: self.parts.settings.form,
             limits: self.parts.settings.limits,
+            node_access: self.parts.settings.node_access.clone(),
             protected_namespaces: self.parts.policy.protected_namespaces.clone(),
             isolated_instances: self.memory.isolated_instances(),
             tagged_instances: self.memory.tagged_instances(),

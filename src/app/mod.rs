@@ -25,6 +25,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use stanch_commands::definition::Limits;
 use stanch_commands::plan::{Form, StepId};
+use stanch_commands::runtime::NodeAccess;
 use stanch_commands::target::{ClusterName, RequestId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub form: Form,
     /// Limits of plans.
     pub limits: Limits,
+    /// Ways onto a node.
+    pub node_access: NodeAccess,
     /// The channels in which mutations may be asked for, with their default clusters.
     pub channels: BTreeMap<ChannelRef, ClusterName>,
     /// Least time between two public messages in one channel.

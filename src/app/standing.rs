@@ -166,7 +166,7 @@ impl Memory {
 fn made_rule(standing: &Standing<'_>) -> Option<FirewallRule> {
     match standing.action {
         Action::Compute(ComputeAction::EnsureFirewallRule(rule)) if standing.is_ours() => Some(rule.clone()),
-        Action::Kubernetes(_) | Action::Compute(_) => None,
+        Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
     }
 }
 

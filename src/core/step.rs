@@ -157,7 +157,7 @@ pub struct Call {
     /// Compute operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// HTTP status; `None` if no answer came.
+    /// HTTP status, or the exit status of a program on a node; `None` if no answer came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Milliseconds until the answer.

@@ -58,13 +58,14 @@ pub fn account(id: &str) -> Account {
 fn begin(outside: &Arc<Outside>) -> Life {
     let ports = Arc::new(Ports(outside.clone()));
     let facts = outside.facts.lock().unwrap().cluster.clone();
-    let cluster = Cluster { facts: facts.clone(), kubernetes: ports.clone(), compute: ports.clone() };
+    let cluster = Cluster { facts: facts.clone(), kubernetes: ports.clone(), compute: ports.clone(), ssh: None };
     let parts = Parts {
         policy: Arc::new(Policy::from_toml(include_str!("../../../config/policy.toml")).unwrap()),
         policy_sha256: "test".into(),
         settings: Settings {
             form: Form::Strict,
             limits: Limits::default(),
+            node_access: Default::default(),
             channels: [(channel(), facts.name.clone())].into(),
             pace: Duration::ZERO,
             attach_limit_bytes: outside.attach.lock().unwrap().then_some(1_024),
