@@ -1,5 +1,6 @@
 //! The command line of Stanch.
 
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -107,8 +108,16 @@ fn check(policy_path: &Path, config_path: &Path) -> anyhow::Result<ExitCode> {
 }
 
 fn audit(command: stanch::verify::cli::Command) -> anyhow::Result<ExitCode> {
-    let is_in_order = stanch::verify::cli::run(command, bot::default_data, &mut std::io::stdout().lock())?;
-    Ok(if is_in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let done = stanch::verify::cli::run(command, bot::default_data, &mut out).and_then(|done| Ok(out.flush().map(|()| done)?));
+    let hung_up = |error: &anyhow::Error| error.downcast_ref().is_some_and(|error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe);
+    match done {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        // Whoever reads has seen enough, such as `head`.
+        Err(error) if hung_up(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -13,8 +13,9 @@ use super::files::{Inventory, Journal, Part, bundled, hashes, inventory};
 use super::hash::{Hashes, WIDTH, of_entry};
 use super::note::{Checkpoint, Key};
 use super::problem::Problem;
+use super::proof::Proof;
 use super::replay::Replay;
-use super::{Expected, Report, anchors};
+use super::{Expected, Report, Unproven, anchors};
 
 /// How often a journal is read again whose end is no whole entry: Stanch may be writing it. Each append is one write of a few KiB.
 const READS: usize = 5;
@@ -63,8 +64,24 @@ impl<'f> Examination<'f> {
         this
     }
 
+    /// Proves an entry, if the log is as it was written.
+    pub fn prove(mut self, index: u64) -> Result<Proof, Unproven> {
+        let note = self.checkpoint.clone().unwrap_or_default();
+        let report = self.compare_all(&Expected::default());
+        if let Some(problem) = report.problems.into_iter().next() {
+            return Err(Unproven::Problem(Box::new(problem)));
+        }
+        let signed = report.checkpoint.map_or(0, |checkpoint| checkpoint.size);
+        let path = self.hashes.inclusion(index, signed).ok_or(Unproven::NotSigned { index, signed, entries: report.entries })?;
+        Ok(Proof { index, path, checkpoint: note })
+    }
+
     /// Compares what was derived with what vouches for it.
     pub fn judge(mut self, expected: &Expected) -> Report {
+        self.compare_all(expected)
+    }
+
+    fn compare_all(&mut self, expected: &Expected) -> Report {
         let key = self.key(expected);
         let checkpoint = key.as_ref().and_then(|key| self.signed(key));
         self.require_tiles(checkpoint.as_ref());
@@ -82,7 +99,7 @@ impl<'f> Examination<'f> {
         self.problems.truncate(MOST_PROBLEMS);
         let (requests, open) = self.replay.requests();
         Report {
-            problems: self.problems,
+            problems: std::mem::take(&mut self.problems),
             entries: self.hashes.size(),
             checkpoint,
             key,
@@ -91,7 +108,7 @@ impl<'f> Examination<'f> {
             requests,
             open,
             witnessed,
-            ignored: self.ignored,
+            ignored: std::mem::take(&mut self.ignored),
         }
     }
 

@@ -12,10 +12,13 @@
 mod anchors;
 pub mod cli;
 mod examine;
+mod export;
 mod files;
 mod hash;
 mod note;
 mod problem;
+mod proof;
+mod read;
 mod replay;
 mod words;
 
@@ -25,8 +28,11 @@ use jiff::Timestamp;
 
 pub use anchors::Witnessed;
 pub use examine::log_folder;
+pub use export::Format;
 pub use note::{BadNote, Checkpoint, Key};
 pub use problem::Problem;
+pub use proof::{BadProof, Proof};
+pub use read::{Entries, ReadError};
 pub use words::told;
 
 /// What a log is compared with, besides itself.
@@ -68,4 +74,31 @@ pub struct Report {
 #[must_use]
 pub fn verify(folder: &Path, expected: &Expected) -> Report {
     examine::Examination::of(folder).judge(expected)
+}
+
+/// Proves that the log has an entry, by its stored checkpoint. The whole log is verified first: a proof from a log that is not as it was
+/// written would be worth nothing.
+///
+/// # Errors
+/// [`Unproven`].
+pub fn prove(folder: &Path, index: u64) -> Result<Proof, Unproven> {
+    examine::Examination::of(folder).prove(index)
+}
+
+/// Why an entry cannot be proved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unproven {
+    /// The log is not as it was written.
+    #[error("the log is not as it was written: {0}")]
+    Problem(Box<Problem>),
+    /// The checkpoint does not cover the entry.
+    #[error("entry {index} is not signed: the checkpoint covers the entries before {signed}, and the log has {entries}")]
+    NotSigned {
+        /// The entry.
+        index: u64,
+        /// Entries that are signed.
+        signed: u64,
+        /// Entries in the log.
+        entries: u64,
+    },
 }

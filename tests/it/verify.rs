@@ -2,13 +2,15 @@
 //! every way; and every file of one, bit by bit.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code fails by panicking")]
 
-pub mod logs;
+mod command;
+mod independent;
+mod logs;
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex};
 
-use logs::{ORIGIN, Tampering, anchored, append, copy, log_of, tamperings, with_key_of};
+use logs::{ORIGIN, Tampering, anchored, append, log_of, tamperings, with_key_of};
 use proptest::prelude::*;
 use stanch::adapters::audit::Log;
 use stanch::verify::{Expected, Problem, Report, told, verify};

@@ -93,6 +93,10 @@ fn change(folder: &Path, file: &str, edit: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
+fn replace_by_other(folder: &Path, file: &str, size: usize) {
+    fs::copy(log_of(size, 0).path().join(file), folder.join(file)).unwrap();
+}
+
 /// Where entry `number` begins in bytes that hold entries after `head` bytes, each between `before` and `behind` bytes of its own.
 fn place(number: usize, first: usize, head: usize, before: usize, behind: usize) -> usize {
     head + (first..number).map(|number| before + entry(number, "1").len() + behind).sum::<usize>() + before
@@ -134,7 +138,7 @@ pub fn tamperings() -> Vec<Tampering> {
         },
         Tampering {
             name: "the secret key is another one",
-            tamper: |folder| drop(fs::copy(log_of(1, 0).path().join("signing-key"), folder.join("signing-key")).unwrap()),
+            tamper: |folder| replace_by_other(folder, "signing-key", 1),
             index: None,
             says: "not the secret half",
         },
@@ -227,7 +231,7 @@ pub fn public_tamperings() -> Vec<Tampering> {
         },
         Tampering {
             name: "the checkpoint of another key",
-            tamper: |folder| drop(fs::copy(log_of(300, 0).path().join("checkpoint"), folder.join("checkpoint")).unwrap()),
+            tamper: |folder| replace_by_other(folder, "checkpoint", 300),
             index: None,
             says: "not signed by the key of this log",
         },
@@ -239,7 +243,7 @@ pub fn public_tamperings() -> Vec<Tampering> {
         },
         Tampering {
             name: "another public key",
-            tamper: |folder| drop(fs::copy(log_of(1, 0).path().join("verifier-key"), folder.join("verifier-key")).unwrap()),
+            tamper: |folder| replace_by_other(folder, "verifier-key", 1),
             index: None,
             says: "not signed by the key of this log",
         },
