@@ -154,6 +154,14 @@ pub struct PodIsolation {
     pub open: Vec<String>,
 }
 
+impl PodIsolation {
+    /// Whether the pod may be called isolated once everything else is so.
+    #[must_use]
+    pub fn isolates(&self) -> bool {
+        self.open.is_empty() && self.enforced_by.is_some()
+    }
+}
+
 /// A program that only reads, with every argument. Nothing of it comes from outside, and no shell is between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

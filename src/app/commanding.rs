@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use stanch_commands::action::PodIsolation;
 use stanch_commands::check;
 use stanch_commands::definition::{Context, Does};
 use stanch_commands::facts::Facts;
@@ -239,8 +240,11 @@ impl Stanch {
     }
 
     fn list(&self) -> Say {
+        let nodes = self.memory.isolated_nodes().into_iter().map(|(node, by)| (format!("node {node}"), by));
+        let open = |isolation: &PodIsolation| if isolation.isolates() { "" } else { " (detached, but NOT isolated)" };
+        let pods = self.memory.isolated_pods().into_iter().map(|(isolation, by)| (format!("pod {}{}", isolation.pod, open(isolation)), by));
         let open = self.memory.open().map(|(id, request)| (id.clone(), request.clone())).collect();
-        Say::List { open, isolated: self.memory.isolated_nodes().into_iter().collect(), not_copied: self.all_not_copied() }
+        Say::List { open, isolated: nodes.chain(pods).collect(), not_copied: self.all_not_copied() }
     }
 
     fn status(&self, inbound: &Inbound, named: Option<RequestId>) -> Say {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use stanch_commands::action::{Action, ComputeAction};
+use stanch_commands::action::{Action, ComputeAction, KubernetesAction, PodIsolation};
 use stanch_commands::firewall_rule::FirewallRule;
 use stanch_commands::plan::StepId;
 use stanch_commands::prior::{Earlier, Prior};
@@ -280,6 +280,25 @@ impl Memory {
         rules
     }
 
+    /// Pods that were isolated by themselves, or only detached, and neither given back nor seen gone since, and the requests that isolated them.
+    #[must_use]
+    pub fn isolated_pods(&self) -> Vec<(&PodIsolation, RequestId)> {
+        let mut requests: Vec<(&RequestId, &Request)> = self.state.requests.iter().collect();
+        requests.sort_by_key(|(_, request)| request.requested_at);
+        let mut isolated: Vec<(&PodIsolation, RequestId)> = Vec::new();
+        for (id, request) in requests {
+            for action in request.done() {
+                if let Action::Kubernetes(KubernetesAction::VerifyPodIsolation(isolation)) = action {
+                    isolated.retain(|(earlier, _)| earlier.pod != isolation.pod);
+                    isolated.push((isolation, id.clone()));
+                } else if let Action::Kubernetes(action) = action {
+                    isolated.retain(|(earlier, _)| !ends_isolation(action, &earlier.pod));
+                }
+            }
+        }
+        isolated
+    }
+
     /// The incident that a node already belongs to: that of an open request on it, or of the quarantine that isolated it.
     #[must_use]
     pub fn incident_of(&self, node: &NodeName) -> Option<&IncidentRef> {
@@ -295,6 +314,13 @@ impl Memory {
         let in_channel = self.state.requests.iter().filter(|(_, request)| request.made.channel == *channel);
         in_channel.max_by_key(|(_, request)| request.requested_at).map(|(id, _)| id)
     }
+}
+
+/// Whether a pod is not isolated any more after this: its labels or its network are back, or it is gone.
+fn ends_isolation(action: &KubernetesAction, pod: &PodRef) -> bool {
+    matches!(action, KubernetesAction::RestorePod { prior, .. } if prior.pod == *pod)
+        || matches!(action, KubernetesAction::DeletePod { pod: other, .. } | KubernetesAction::AllowPodTraffic(other) if other == pod)
+        || matches!(action, KubernetesAction::VerifyWorkloadGone { pods, .. } if pods.contains(pod))
 }
 
 /// Whether a later request took the tag of an earlier one off, or deleted its instance. Other tags come and go by `allow-ssh`.

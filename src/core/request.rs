@@ -226,6 +226,11 @@ impl Request {
         self.runs().filter(move |(action, run)| writes(action) && !found(run)).map(|(action, _)| action)
     }
 
+    /// What succeeded, in the order of the plan.
+    pub fn done(&self) -> impl Iterator<Item = &Action> {
+        self.runs().filter(|(_, run)| matches!(run.outcome, Some(Outcome::Succeeded(_)))).map(|(action, _)| action)
+    }
+
     /// The prior states that were saved.
     pub fn priors(&self) -> impl Iterator<Item = &Prior> {
         self.runs().filter_map(|(_, run)| match &run.outcome {
