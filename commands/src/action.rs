@@ -206,7 +206,7 @@ impl Probe {
 pub struct Drain {
     /// The node.
     pub node: NodeRef,
-    /// Suspects, spared by uid and not by label alone.
+    /// Suspects, and Stanch itself, spared by uid and not by label alone.
     pub spare: BTreeSet<Uid>,
     /// Namespaces whose pods are never evicted.
     pub protected_namespaces: BTreeSet<String>,

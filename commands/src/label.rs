@@ -17,7 +17,7 @@ pub static DEFINITION: Definition = Definition {
     phase: Phase::Contain,
     summary: "mark the suspect pod with quarantine=true",
     details: "Marks only: the pod keeps its traffic, its Services and its owner. `quarantine` also detaches it.",
-    arguments: &[Argument::Pod, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::DryRun],
+    arguments: &[Argument::Pod, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::IncludeStanch, Argument::DryRun],
     examples: &["pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42"],
     does: Does::Mitigate(plan),
 };

@@ -7,6 +7,7 @@ use stanch_commands::action::PodIsolation;
 use stanch_commands::check;
 use stanch_commands::definition::{Context, Does};
 use stanch_commands::facts::Facts;
+use stanch_commands::guard;
 use stanch_commands::locate;
 use stanch_commands::parse::{Parsed, parse};
 use stanch_commands::plan::Draft;
@@ -146,7 +147,8 @@ impl Stanch {
             (Does::Locate, _, Some(Surveyed::Node(facts))) => Say::Located(locate::findings(&facts)),
             (Does::Mitigate(planner), _, Some(Surveyed::Node(facts))) => {
                 let node = facts.kubernetes.node.node.name.clone();
-                self.propose(&inbound, &parsed, (person, &subject), Some(&node), |context| planner(&facts, context)).await
+                let planned = |context: &Context| guard::planned(parsed.definition, planner, &facts, context);
+                self.propose(&inbound, &parsed, (person, &subject), Some(&node), planned).await
             }
             (Does::Resize(planner), _, Some(Surveyed::Group(survey))) => {
                 self.propose(&inbound, &parsed, (person, &subject), None, |context| planner(&survey, context)).await
@@ -220,6 +222,7 @@ impl Stanch {
             form: self.parts.settings.form,
             limits: self.parts.settings.limits,
             protected_namespaces: self.parts.policy.protected_namespaces.clone(),
+            own: self.parts.settings.own.clone(),
             isolated_instances: self.memory.isolated_instances(),
             tagged_instances: self.memory.tagged_instances(),
             earlier,

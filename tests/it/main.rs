@@ -11,6 +11,7 @@ mod core;
 mod doctor;
 mod evidence_bucket;
 mod evidence_gcs;
+mod guards;
 mod guide;
 mod guide_compute;
 mod guide_kubernetes;

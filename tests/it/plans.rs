@@ -15,7 +15,7 @@ use stanch_commands::plan::{Draft, Edge, Form, Plan};
 use stanch_commands::refusal::Refusal;
 use stanch_commands::target::*;
 
-const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
+pub(crate) const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
 
 fn pod(namespace: &str, name: &str, owner: Option<&str>) -> PodFacts {
     let app = name.split('-').next().unwrap_or(name).to_owned();
@@ -178,6 +178,7 @@ pub(crate) fn context(line: &str, form: Form) -> (Does, Context) {
         form,
         limits: Limits::default(),
         protected_namespaces: BTreeSet::new(),
+        own: Default::default(),
         isolated_instances: BTreeSet::new(),
         tagged_instances: BTreeSet::new(),
         earlier: None,
