@@ -14,6 +14,7 @@ mod evidence_gcs;
 mod guards;
 mod guide;
 mod guide_compute;
+mod guide_coverage;
 mod guide_kubernetes;
 mod inspect;
 mod kubernetes_adapter;
