@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use stanch_commands::action::SshAction;
+use stanch_commands::definition::Own;
 use stanch_commands::facts::ClusterFacts;
 use stanch_commands::target::ClusterName;
 use tokio::sync::mpsc;
@@ -81,6 +83,7 @@ impl Bot {
                 channels: self.channels(),
                 pace: self.pace,
                 attach_limit_bytes: self.config.evidence.attach_limit_bytes,
+                own: own(|name| std::env::var(name).ok())?,
             },
             clusters: clusters_of_app,
             chat: slack.clone(),
@@ -217,6 +220,22 @@ impl Bot {
     }
 }
 
+/// Where this process runs, as the downward API says in its environment; nowhere known if that is not set up.
+fn own(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Own> {
+    fn read<T: FromStr<Err: Into<anyhow::Error>>>(name: &str, value: Option<String>) -> anyhow::Result<Option<T>> {
+        let parsed = value.filter(|value| !value.is_empty()).map(|value| value.parse().map_err(Into::into)).transpose();
+        parsed.with_context(|| format!("the environment variable `{name}` is wrong"))
+    }
+    let [namespace, name, node] = ["STANCH_POD_NAMESPACE", "STANCH_POD_NAME", "STANCH_NODE_NAME"];
+    let pod = (read(namespace, variable(namespace))?, read(name, variable(name))?);
+    let pod = match pod {
+        (Some(namespace), Some(name)) => Some((namespace, name)),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => anyhow::bail!("`{namespace}` and `{name}` go together, and one of them is not set"),
+    };
+    Ok(Own { pod, node: read(node, variable(node))? })
+}
+
 /// Sets a cluster up.
 async fn reach(
     name: &ClusterName,
@@ -266,4 +285,25 @@ fn open_log(folder: &Path) -> anyhow::Result<(AuditWriter, Memory)> {
     }
     let memory = Memory::replay(&entries).context("the audit log cannot be followed")?;
     Ok((log, memory))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn stanch_knows_where_it_runs_only_if_it_is_told() {
+        let own_of = |set: &[(&str, &str)]| {
+            let set: BTreeMap<String, String> = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            own(|name| set.get(name).cloned())
+        };
+        assert_eq!(own_of(&[]).unwrap(), Own::default());
+        let all = [("STANCH_POD_NAMESPACE", "stanch"), ("STANCH_POD_NAME", "stanch-0"), ("STANCH_NODE_NAME", "gke-1")];
+        let expected = Own { pod: Some(("stanch".parse().unwrap(), "stanch-0".parse().unwrap())), node: Some("gke-1".parse().unwrap()) };
+        assert_eq!(own_of(&all).unwrap(), expected);
+        assert_eq!(own_of(&all[2..]).unwrap(), Own { pod: None, ..expected });
+        assert!(own_of(&all[..1]).is_err() && own_of(&[("STANCH_NODE_NAME", "Not A Name")]).is_err());
+    }
 }

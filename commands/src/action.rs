@@ -164,6 +164,14 @@ pub struct PodIsolation {
     pub open: Vec<String>,
 }
 
+impl PodIsolation {
+    /// Whether the pod may be called isolated once everything else is so.
+    #[must_use]
+    pub fn isolates(&self) -> bool {
+        self.open.is_empty() && self.enforced_by.is_some()
+    }
+}
+
 /// A program that only reads, with every argument. Nothing of it comes from outside, and no shell is between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -208,7 +216,7 @@ impl Probe {
 pub struct Drain {
     /// The node.
     pub node: NodeRef,
-    /// Suspects, spared by uid and not by label alone.
+    /// Suspects, and Stanch itself, spared by uid and not by label alone.
     pub spare: BTreeSet<Uid>,
     /// Namespaces whose pods are never evicted.
     pub protected_namespaces: BTreeSet<String>,

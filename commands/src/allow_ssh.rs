@@ -30,7 +30,7 @@ pub static DEFINITION: Definition = Definition {
         Argument::Cluster,
         Argument::Incident,
         Argument::Reason,
-        Argument::DryRun,
+        Argument::IncludeStanch, Argument::DryRun,
     ],
     examples: &[
         "node gke-prod-pool-1-abcd via:bastion key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\"",

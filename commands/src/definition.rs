@@ -12,7 +12,7 @@ use crate::prior::Earlier;
 use crate::refusal::Refusal;
 use crate::runtime::NodeAccess;
 use crate::ssh_key::SshKey;
-use crate::target::{ClusterName, ComputeId, ComputeName, ContainerName, IncidentRef, NodeName, RequestId, TargetName};
+use crate::target::{ClusterName, ComputeId, ComputeName, ContainerName, IncidentRef, Namespace, NodeName, PodName, RequestId, TargetName};
 
 /// A phase of incident response, in order. Policy gives each its approvals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,6 +85,8 @@ pub enum Argument {
     FalseAlarm,
     /// `--exec`.
     Exec,
+    /// `--include-stanch`.
+    IncludeStanch,
     /// `--dry-run`.
     DryRun,
 }
@@ -114,6 +116,7 @@ impl Argument {
             Self::StopNow => "[--stop-now]",
             Self::FalseAlarm => "[--false-alarm]",
             Self::Exec => "[--exec]",
+            Self::IncludeStanch => "[--include-stanch]",
             Self::DryRun => "[--dry-run]",
         }
     }
@@ -146,6 +149,7 @@ impl Argument {
             }
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::Exec => "also run ps and read /proc in the containers: whoever watches them can notice, so it needs an approval",
+            Self::IncludeStanch => "do it although Stanch itself runs there: it may not live to finish it",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
     }
@@ -194,8 +198,20 @@ pub struct Arguments {
     /// `--exec`.
     #[serde(default)]
     pub exec: bool,
+    /// `--include-stanch`.
+    #[serde(default)]
+    pub include_stanch: bool,
     /// `--dry-run`.
     pub dry_run: bool,
+}
+
+/// Where Stanch itself runs, as far as it was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Its pod.
+    pub pod: Option<(Namespace, PodName)>,
+    /// Its node.
+    pub node: Option<NodeName>,
 }
 
 /// What planning needs besides the facts.
@@ -217,6 +233,8 @@ pub struct Context {
     pub node_access: NodeAccess,
     /// Namespaces whose pods are never evicted, labelled or taken as suspects.
     pub protected_namespaces: BTreeSet<String>,
+    /// Where Stanch itself runs.
+    pub own: Own,
     /// Instances that Stanch isolated and did not release.
     pub isolated_instances: BTreeSet<ComputeId>,
     /// Instances that carry a quarantine's tag by Stanch, those of runs that did not complete included.

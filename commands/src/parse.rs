@@ -220,6 +220,7 @@ fn switch<'a>(arguments: &'a mut Arguments, word: &str) -> Option<(Argument, &'a
     Some(match word {
         "--isolate-first" => (Argument::IsolateFirst, &mut arguments.isolate_first),
         "--scale-to-zero" => (Argument::ScaleToZero, &mut arguments.scale_to_zero),
+        "--include-stanch" => (Argument::IncludeStanch, &mut arguments.include_stanch),
         "--false-alarm" => (Argument::FalseAlarm, &mut arguments.false_alarm),
         "--stop-now" => (Argument::StopNow, &mut arguments.stop_now),
         "--create-intermediate" => (Argument::CreateIntermediate, &mut arguments.create_intermediate),
@@ -257,6 +258,7 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::CreateIntermediate
             | Argument::StopNow
             | Argument::FalseAlarm
+            | Argument::IncludeStanch
             | Argument::Exec
             | Argument::DryRun => false,
         };
@@ -313,6 +315,7 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::CreateIntermediate => &["--create-intermediate"],
             Argument::StopNow => &["--stop-now"],
             Argument::FalseAlarm => &["--false-alarm"],
+            Argument::IncludeStanch => &["--include-stanch"],
             Argument::Exec => &["--exec"],
             Argument::DryRun => &["--dry-run"],
             Argument::Request | Argument::OptionalRequest | Argument::Topic => &[],

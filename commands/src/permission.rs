@@ -115,7 +115,7 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     CapturePriorState of [quarantine, abandon, firewall, remove_external_ip, allow_ssh, revoke_ssh, delete_node, release] needs [
         "compute.instances.get", "compute.addresses.list", "compute.instanceGroupManagers.get",
     ];
-    CollectEvidence of [inspect] needs [
+    CollectEvidence of [quarantine, inspect] needs [
         "compute.instances.get", "compute.instances.getEffectiveFirewalls", "compute.disks.get", "compute.instanceGroupManagers.get",
         "compute.instanceGroupManagers.list",
     ];

@@ -23,6 +23,10 @@ pub enum Refusal {
     },
     /// The suspect is in a protected namespace.
     Protected(String),
+    /// The suspect is in a namespace of the system, and nobody said so.
+    Unnamed(String),
+    /// Stanch itself runs there.
+    Own(String),
     /// Nothing above the suspect can be scaled to zero.
     NothingToScale(String),
     /// The suspect's workload is made by something that Stanch does not know.
@@ -110,6 +114,8 @@ impl fmt::Display for Refusal {
             Self::Autopilot => f.write_str("this is an Autopilot node: its VM is not reachable through Compute, and GKE recreates a node that stays cordoned for about 10 minutes, which destroys the evidence"),
             Self::NoInstance(why) => write!(f, "the node's Compute instance cannot be used: {why}"),
             Self::WrongPlace { configured, found } => write!(f, "the node is in `{found}`, but this cluster is configured for `{configured}`"),
+            Self::Unnamed(pod) => write!(f, "pod `{pod}` belongs to the system, and the command does not name its namespace"),
+            Self::Own(place) => write!(f, "Stanch itself runs {place}, and would be hit"),
             Self::Protected(pod) => write!(f, "pod `{pod}` is in a protected namespace"),
             Self::NothingToScale(what) => write!(f, "nothing can be scaled to 0: {what}"),
             Self::UnknownOwner(what) => write!(f, "the pod's workload is not its own master: {what}"),
@@ -156,6 +162,11 @@ impl Refusal {
             }
             Self::NoInstance(_) => "check the node with `locate`; the node may be gone, or Stanch may lack rights in that project",
             Self::WrongPlace { .. } => "correct the cluster's project and location in config/stanch.toml, or name another `cluster:`",
+            Self::Unnamed(_) => "write `pod NAMESPACE/NAME` if you mean that one: the cluster may depend on it",
+            Self::Own(_) => {
+                "move Stanch first: cordon that node with kubectl and delete Stanch's pod, so that it starts elsewhere; or add --include-stanch and \
+                 finish by hand what it cannot"
+            }
             Self::Protected(_) => "an administrator decides about protected namespaces in config/policy.toml",
             Self::NothingToScale(_) => "leave --scale-to-zero out to isolate the pod; `redeploy` and `delete-workload` end it",
             Self::UnknownOwner(_) => {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
-use stanch_commands::definition::Limits;
+use stanch_commands::definition::{Limits, Own};
 use stanch_commands::plan::{Form, StepId};
 use stanch_commands::runtime::NodeAccess;
 use stanch_commands::target::{ClusterName, RequestId};
@@ -89,6 +89,8 @@ pub struct Settings {
     pub pace: Duration,
     /// Most bytes of redacted evidence that one step shows in the chat; `None` for nothing.
     pub attach_limit_bytes: Option<usize>,
+    /// Where Stanch itself runs.
+    pub own: Own,
 }
 
 /// Commands of one account: twenty at once, then one in three seconds. A responder at work types far fewer.

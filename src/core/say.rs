@@ -11,7 +11,7 @@ use stanch_commands::locate::Finding;
 use stanch_commands::parse::UsageError;
 use stanch_commands::plan::{Plan, PlanDigest, StepId};
 use stanch_commands::refusal::Refusal;
-use stanch_commands::target::{NodeName, RequestId};
+use stanch_commands::target::RequestId;
 
 use super::diagnosis::{self, Diagnosis};
 use super::engine::Rejection;
@@ -181,8 +181,8 @@ pub enum Say {
     List {
         /// Open requests, as they stand.
         open: Vec<(RequestId, Request)>,
-        /// Isolated nodes and the requests that isolated them.
-        isolated: Vec<(NodeName, RequestId)>,
+        /// What is isolated, such as `node gke-1`, and the requests that did it.
+        isolated: Vec<(String, RequestId)>,
         /// Requests whose evidence is not in the second place.
         not_copied: Vec<RequestId>,
     },
@@ -632,17 +632,17 @@ fn catalogue() -> Message {
     ])
 }
 
-fn list(open: &[(RequestId, Request)], isolated: &[(NodeName, RequestId)], not_copied: &[RequestId]) -> Message {
+fn list(open: &[(RequestId, Request)], isolated: &[(String, RequestId)], not_copied: &[RequestId]) -> Message {
     let open: Vec<String> = open
         .iter()
         .map(|(id, request)| format!("{id}: {} ({}, asked by {})", title(&request.made.plan), stage(request), request.made.requester))
         .collect();
-    let isolated: Vec<String> = isolated.iter().map(|(node, by)| format!("node {node}, by {by}")).collect();
+    let isolated: Vec<String> = isolated.iter().map(|(what, by)| format!("{what}, by {by}")).collect();
     let or_nothing = |title, items: Vec<String>| match items.is_empty() {
         true => bullets(title, &["none".to_owned()]),
         false => bullets(title, &items),
     };
-    let mut blocks = vec![or_nothing("Open requests", open), or_nothing("Isolated nodes", isolated)];
+    let mut blocks = vec![or_nothing("Open requests", open), or_nothing("Isolated", isolated)];
     if !not_copied.is_empty() {
         blocks.push(bullets("Evidence not copied yet", &not_copied.iter().map(ToString::to_string).collect::<Vec<_>>()));
     }

@@ -16,7 +16,7 @@ use stanch_commands::refusal::Refusal;
 use stanch_commands::runtime::{NodeAccess, PrivilegedPod, SshLogin};
 use stanch_commands::target::*;
 
-const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
+pub(crate) const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
 
 fn pod(namespace: &str, name: &str, owner: Option<&str>) -> PodFacts {
     let app = name.split('-').next().unwrap_or(name).to_owned();
@@ -196,6 +196,7 @@ pub(crate) fn context(line: &str, form: Form) -> (Does, Context) {
         limits: Limits::default(),
         node_access: node_access(),
         protected_namespaces: BTreeSet::new(),
+        own: Default::default(),
         isolated_instances: BTreeSet::new(),
         tagged_instances: BTreeSet::new(),
         earlier: None,

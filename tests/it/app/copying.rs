@@ -104,7 +104,7 @@ async fn a_chat_that_takes_no_files_is_told_of_and_nothing_else_suffers() {
     theatre.outside.chat.lock().unwrap().refuses_files = Some("missing_scope (files:write)".into());
     theatre.restart().await;
     theatre.types(ROSA, INSPECT).await;
-    theatre.posted("evidence could not be attached: missing_scope (files:write)").await;
+    theatre.posted("Evidence could not be attached: missing_scope (files:write)").await;
     theatre.posted("Evidence is copied").await;
     assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
 }

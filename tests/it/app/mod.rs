@@ -68,6 +68,7 @@ fn begin(outside: &Arc<Outside>) -> Life {
             node_access: Default::default(),
             channels: [(channel(), facts.name.clone())].into(),
             pace: Duration::ZERO,
+            own: Default::default(),
             attach_limit_bytes: outside.attach.lock().unwrap().then_some(1_024),
         },
         clusters: [(facts.name, cluster)].into(),

@@ -21,7 +21,7 @@ fn words() -> Message {
 #[tokio::test]
 async fn files_stand_in_the_thread_with_their_hashes() {
     let rig = Rig::start().await;
-    let root = rig.slack.post(&channel(), None, &Say::Catalogue.message()).await.unwrap();
+    let root = rig.slack.post(&incidents(), None, &Say::Catalogue.message()).await.unwrap();
     let files = [file("pods/shop/cart/pod.json", "{ \"ü\": 1 }"), file("node.json", "{}")];
     rig.slack.attach(&root, &words(), &files).await.unwrap();
     let seen = rig.emulator.channel_transcript("C0INCIDENTS");
@@ -30,10 +30,7 @@ async fn files_stand_in_the_thread_with_their_hashes() {
     let uploads: Vec<_> = last.files.iter().map(|file| (file.name.as_str(), file.title.as_str(), file.content.as_slice())).collect();
     assert_eq!(
         uploads,
-        [
-            ("pods_shop_cart_pod.json", "pods/shop/cart/pod.json", "{ \"ü\": 1 }".as_bytes()),
-            ("node.json", "node.json", b"{}".as_slice()),
-        ]
+        [("pods_shop_cart_pod.json", "pods/shop/cart/pod.json", "{ \"ü\": 1 }".as_bytes()), ("node.json", "node.json", b"{}".as_slice()),]
     );
     let shown = serde_json::to_string(&last.blocks).unwrap();
     assert!(shown.contains("0123 pods/shop/cart/pod.json") && shown.contains("2 more are kept"), "{shown}");
@@ -43,7 +40,7 @@ async fn files_stand_in_the_thread_with_their_hashes() {
 #[tokio::test]
 async fn half_of_the_files_is_none() {
     let rig = Rig::start().await;
-    let root = rig.slack.post(&channel(), None, &Say::Catalogue.message()).await.unwrap();
+    let root = rig.slack.post(&incidents(), None, &Say::Catalogue.message()).await.unwrap();
     let fault = Fault::Answer { status: StatusCode::BAD_GATEWAY, headers: vec![], body: json!({}) };
     rig.emulator.wire().inject(FaultRule { method: Some(Method::POST), uri_contains: "/upload/".into(), skip: 1, times: 1, fault });
     let files = [file("a.json", "{}"), file("b.json", "{}")];
@@ -59,16 +56,17 @@ async fn the_scope_is_asked_for_only_where_it_is_used() {
     let mut workspace = workspace();
     workspace.app.bot_scopes = ["chat:write", "commands", "reactions:read", "usergroups:read", "users:read"].map(str::to_owned).into();
     let rig = Rig::of(&workspace, 100).await;
-    let root = rig.slack.post(&channel(), None, &Say::Catalogue.message()).await.unwrap();
+    let root = rig.slack.post(&incidents(), None, &Say::Catalogue.message()).await.unwrap();
     let refused = rig.slack.attach(&root, &words(), &[file("a.json", "{}")]).await;
     assert_eq!(refused, Err(ChatError::Refused("missing_scope (files:write)".into())));
-    for (attaches, expected) in
-        [(false, Check::ok("scopes", "the 5 that are needed")), (true, Check::fail("scopes", "missing: files:write", "add it to the app, or set attach = false in [evidence]"))]
-    {
+    for (attaches, expected) in [
+        (false, Check::ok("scopes", "the 5 that are needed")),
+        (true, Check::fail("scopes", "missing: files:write", "add it to the app, or set attach = false in [evidence]")),
+    ] {
         let settings = SlackSettings { attaches, ..settings(&rig.emulator) };
         let checks = SlackExamination { settings: settings.clone() }.examine(&[].into()).await;
         assert_eq!(checks.into_iter().find(|check| check.name == "scopes"), Some(expected));
-        let (sender, _events) = tokio::sync::mpsc::channel(1);
+        let (sender, _events) = channel(1);
         let connected = Slack::connect(settings, sender).await;
         assert_eq!(connected.is_ok(), !attaches);
         if let Ok(slack) = connected {

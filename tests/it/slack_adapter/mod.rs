@@ -10,6 +10,7 @@
 )]
 
 mod connecting;
+mod files;
 mod inbound;
 mod manifest;
 mod outbound;

@@ -342,7 +342,11 @@ async fn answers() {
         Say::Denied(denied),
         Say::Trouble { what: "the cluster `a&b` does not answer".into(), hint: "see the log".into() },
         Say::Located(vec![("node", "gke-1".into()), ("instance", "sandbox-project/us-central1-a/gke-1".into())]),
-        Say::List { open: vec![(id(), request())], isolated: vec![("gke-1".parse().unwrap(), id())], not_copied: vec![id()] },
+        Say::List {
+            open: vec![(id(), request())],
+            isolated: vec![("node gke-1".into(), id()), ("pod shop/cart-1".into(), id())],
+            not_copied: vec![id()],
+        },
         Say::LogFailed { why: "no space left".into() },
         Say::Withdrawn,
         Say::TooLateToWithdraw,
