@@ -30,6 +30,7 @@ pub static DEFINITION: Definition = Definition {
         Argument::Incident,
         Argument::Reason,
         Argument::StopNow,
+        Argument::IncludeStanch,
         Argument::DryRun,
     ],
     examples: &[

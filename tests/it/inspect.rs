@@ -3,14 +3,16 @@
 #![cfg(feature = "sandbox")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stanch::adapters::evidence::EvidenceFolder;
+use stanch::config::{Bucket, Evidence};
 use stanch::sandbox::scenario::{Scenario, Setting, Stage, play};
+use stanch::sandbox::storage::StorageEmulator;
 use stanch_commands::check;
 use stanch_commands::definition::Phase;
 use stanch_commands::facts::Facts;
@@ -134,6 +136,58 @@ async fn evidence_is_whole_provable_and_without_secrets() {
     }
     let names: Value = serde_json::from_slice(&fs::read(bundle.join("pods/shop/leaky/secret-names.json")).unwrap()).unwrap();
     assert_eq!(names, json!(["leaky"]));
+}
+
+/// Goal: copies and attachments are what the folder keeps, without its secrets. Method: the same suspect, a bucket that is emulated, and files
+/// in the thread as people can download them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_and_attachments_are_provable_and_without_secrets() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let storage = StorageEmulator::start("example-evidence", 1_000).await.unwrap();
+    let evidence = Evidence {
+        bucket: Some(Bucket::Gcs { bucket: "example-evidence".into(), prefix: "prod".into() }),
+        attach_limit_bytes: Some(256 << 10),
+        endpoint: Some(storage.url().parse().unwrap()),
+    };
+    let mut stage = Stage::set(folder.path(), Setting { evidence, ..Setting::default() }).await.unwrap();
+    plant(&stage).await;
+    let text = "rosa: /stanch inspect pod shop/leaky incident:inc-7\n\
+                expect in thread: Attached, with values of variables, headers and metadata taken out\n\
+                expect in thread: Evidence is copied to gs://example-evidence/prod: 16 files, each read back there\n\
+                rosa: /stanch doctor\nexpect rosa reads: gs://example-evidence lets Stanch create and read, and not overwrite or delete";
+    plays(&mut stage, text).await;
+    let entries = stage.slack().look(|view| view.channel_transcript("C0INCIDENTS"));
+    stage.strike().await.unwrap();
+
+    let kept = EvidenceFolder::open(&folder.path().join("data/evidence")).unwrap();
+    let request: RequestId =
+        fs::read_dir(folder.path().join("data/evidence")).unwrap().next().unwrap().unwrap().file_name().to_str().unwrap().parse().unwrap();
+    let manifest: BTreeMap<String, String> =
+        kept.manifest(&request).unwrap().into_iter().map(|exhibit| (exhibit.path, exhibit.sha256)).collect();
+    let objects = storage.objects();
+    for (path, hash) in &manifest {
+        assert_eq!(sha256(&objects[&format!("prod/{request}/{path}")]), *hash, "{path}");
+    }
+    assert_eq!(
+        objects[&format!("prod/{request}/custody-0002.json")],
+        fs::read(folder.path().join(format!("data/evidence/{request}/custody.json"))).unwrap()
+    );
+    for (name, content) in &objects {
+        assert!(!content.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{name} holds a secret");
+    }
+    let attached: Vec<_> = entries.into_iter().flat_map(|entry| entry.files).collect();
+    assert_eq!(attached.len(), 15, "everything but the log");
+    for file in attached {
+        assert_eq!(sha256(&file.content), manifest[&file.title], "{}", file.title);
+        assert!(
+            file.name.ends_with(".json") && !file.content.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()),
+            "{}",
+            file.name
+        );
+    }
+    assert_eq!(storage.refused(), Vec::<String>::new());
+    storage.stop().await;
 }
 
 /// The steps of a plan: class, what they need, summary.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::script::{Api, Happening};
 use crate::bot::Bot;
-use crate::config::{Access, Config, SecretSource};
+use crate::config::{Access, Config, Evidence, SecretSource};
 use crate::ports::Clock;
 use crate::sandbox::compute::{ComputeEmulator, ComputeEmulatorError};
 use crate::sandbox::kubernetes::{KubernetesEmulator, KubernetesEmulatorError};
@@ -72,6 +72,8 @@ pub struct Setting {
     pub form: Form,
     /// Another cluster than the emulated one, by kubeconfig file and context: its nodes must be those of the emulated project.
     pub cluster: Option<(PathBuf, String)>,
+    /// What becomes of evidence beyond the data folder.
+    pub evidence: Evidence,
 }
 
 /// The emulators and the bot.
@@ -176,6 +178,7 @@ impl Stage {
             cluster.access = Access::Kubeconfig { path: path.clone(), context: context.clone() };
         }
         config.form = self.setting.form;
+        config.evidence = self.setting.evidence.clone();
         config.slack.bot_token = SecretSource::File(self.state.join("bot-token"));
         config.slack.app_token = SecretSource::File(self.state.join("app-token"));
         config.compute_endpoint = Some(self.compute.url().parse()?);
