@@ -198,6 +198,7 @@ impl Stanch {
         let started =
             Entry::Started { at: self.now(), version: env!("CARGO_PKG_VERSION").into(), policy_sha256: self.parts.policy_sha256.clone() };
         self.commit(vec![started]).await;
+        self.sign().await;
         self.resume_talking();
         self.pursue().await;
     }
@@ -354,6 +355,16 @@ impl Stanch {
                 self.commit(vec![Entry::Posted { at, request: id, what, message }]).await;
             }
         }
+        self.sign().await;
         self.broken.map_or(Ok(()), Err)
+    }
+
+    /// Signs the head of the log, so that at rest every entry is signed.
+    async fn sign(&mut self) {
+        if self.broken.is_none()
+            && let Err(failed) = self.parts.log.checkpoint().await
+        {
+            self.stop_for(failed);
+        }
     }
 }

@@ -25,6 +25,9 @@ impl Stanch {
             self.outbox.landmark(&channel, id, Landmark::Plan, plan);
             self.witness(id, &request, "request").await;
         }
+        if let Fact::Approved { .. } = &record.fact {
+            self.witness(id, &request, "approval").await;
+        }
         if let Fact::ExecutionAuthorised { .. } = &record.fact {
             self.witness(id, &request, "start").await;
         }

@@ -308,7 +308,9 @@ impl<'f> Examination<'f> {
     /// What readers need: every full tile, and for the checkpoint the partial ones at the right edge.
     fn require_tiles(&mut self, checkpoint: Option<&Checkpoint>) {
         let size = self.hashes.size();
-        let signed = checkpoint.map_or(0, |checkpoint| checkpoint.size.min(size));
+        // Of a log that is shorter than its checkpoint, other problems tell more.
+        let signed = checkpoint.map_or(0, |checkpoint| checkpoint.size).min(size);
+        let is_cut = checkpoint.is_some_and(|checkpoint| checkpoint.size > size);
         // The journal may be full while its bundle is not written yet.
         let sealed = self.inventory.parts.iter().filter(|part| part.level.is_none() && part.width == WIDTH).count() as u64;
         let mut level = Some(0_u8);
@@ -319,7 +321,7 @@ impl<'f> Examination<'f> {
                 self.require(Part { level: Some(this), index, width: WIDTH });
             }
             let (index, width) = ((signed >> shift) / WIDTH as u64, usize::try_from((signed >> shift) % WIDTH as u64).unwrap_or(0));
-            if width > 0 {
+            if width > 0 && !is_cut {
                 self.require(Part { level: Some(this), index, width });
                 if this == 0 {
                     self.require(Part::bundle(index, width));

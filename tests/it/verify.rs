@@ -2,9 +2,12 @@
 //! every way; and every file of one, bit by bit.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code fails by panicking")]
 
+mod backup;
 mod command;
+mod golden;
 mod independent;
 mod logs;
+mod size;
 
 use std::fs;
 use std::path::PathBuf;

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -12,6 +13,12 @@ use rustix::fs::{FlockOperation, flock};
 use super::checkpoint::{Checkpoint, verifier_key};
 use super::error::AuditError;
 use super::merkle::{Hash, TILE_WIDTH};
+
+/// How often the lock is asked for. A program that another thread is just starting has this process's files, locked ones too, until it takes
+/// its own shape: that takes milliseconds.
+const LOCK_TRIES: u32 = 10;
+/// Time between two of these.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
 /// Makes an error of an I/O error.
 pub fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AuditError {
@@ -29,11 +36,14 @@ pub fn create_folder(folder: &Path) -> Result<(), AuditError> {
 pub fn lock(folder: &Path) -> Result<File, AuditError> {
     let path = folder.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed("open", &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(AuditError::InUse { folder: folder.to_owned() }),
-        Err(error) => Err(failed("lock", &path)(error.into())),
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN_TRIES),
+            Err(error) => return Err(failed("lock", &path)(error.into())),
+        }
     }
+    Err(AuditError::InUse { folder: folder.to_owned() })
 }
 
 /// Reads the signing key, or makes one on first start, together with the public verifier key.
@@ -120,6 +130,15 @@ pub fn write_bundle(folder: &Path, index: u64, entries: &[Vec<u8>]) -> Result<()
 /// Writes a hash tile, full or partial by its length.
 pub fn write_tile(folder: &Path, level: usize, index: u64, hashes: &[Hash]) -> Result<(), AuditError> {
     replace(&tile_path(folder, &level.to_string(), index, hashes.len()), hashes.as_flattened())
+}
+
+/// Takes away the partial tiles that a full one replaces, as the specification allows: each checkpoint leaves one behind, and a partial
+/// bundle can be as large as a full one. What stays after all costs space and nothing else.
+pub fn forget_partial(folder: &Path, level: Option<usize>, index: u64) {
+    let level = level.map_or("entries".to_owned(), |level| level.to_string());
+    if let Some(parts) = tile_path(folder, &level, index, 1).parent() {
+        let _ = fs::remove_dir_all(parts);
+    }
 }
 
 fn bundle_path(folder: &Path, index: u64, width: usize) -> PathBuf {

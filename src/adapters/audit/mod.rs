@@ -173,8 +173,11 @@ impl Log {
             files::write_tile(&self.folder, tile.level, tile.index, &tile.hashes)?;
         }
         let entries = std::mem::take(&mut self.tail);
-        files::write_bundle(&self.folder, self.tree.size() / TILE_WIDTH as u64 - 1, &entries)?;
+        let index = self.tree.size() / TILE_WIDTH as u64 - 1;
+        files::write_bundle(&self.folder, index, &entries)?;
         self.journal = Journal::create(&self.folder, self.tree.size())?;
+        full.iter().for_each(|tile| files::forget_partial(&self.folder, Some(tile.level), tile.index));
+        files::forget_partial(&self.folder, None, index);
         Ok(())
     }
 }
