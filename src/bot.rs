@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use stanch_commands::facts::ClusterFacts;
 use stanch_commands::target::ClusterName;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::audit::AuditWriter;
+use crate::adapters::audit::{AuditWriter, Log, Rotation};
 use crate::adapters::compute::{Compute, ComputeOptions, ProjectExamination};
 use crate::adapters::data::DataFolder;
 use crate::adapters::deliveries::SeenDeliveries;
@@ -21,7 +22,7 @@ use crate::adapters::evidence::EvidenceFolder;
 use crate::adapters::kubernetes::KubernetesCluster;
 use crate::adapters::slack::{Emoji, Slack, SlackExamination, SlackSettings};
 use crate::adapters::system::RandomIds;
-use crate::app::{self, Cluster, Doctor, Memory, Parts, Settings};
+use crate::app::{self, Cluster, Doctor, Entry, Memory, Parts, Settings};
 use crate::config::{self, Access, Config, secret};
 use crate::core::diagnosis::{Check, Diagnosis};
 use crate::core::identity::{ChannelRef, Platform};
@@ -196,6 +197,18 @@ impl Reach {
     fn cluster(&self) -> Cluster {
         Cluster { facts: self.facts.clone(), kubernetes: self.kubernetes.clone(), compute: self.compute.clone() }
     }
+}
+
+/// Hands the log over to a fresh signing key, and records that.
+///
+/// # Errors
+/// Also while Stanch runs: a log has one writer.
+pub fn rotate_key(log: &Path, at: Timestamp) -> anyhow::Result<Rotation> {
+    let (mut log, _) = Log::open(log, LOG_ORIGIN).context("cannot open the audit log")?;
+    let rotation = log.rotate_key().context("the key was not rotated, or not wholly: the next start finishes or undoes it")?;
+    let entry = Entry::KeyRotated { at, from: rotation.from.clone(), to: rotation.to.clone() };
+    log.append(&[entry.to_bytes()]).and_then(|_| log.checkpoint()).context("the key was rotated, but that could not be recorded")?;
+    Ok(rotation)
 }
 
 /// Opens the log and replays it.

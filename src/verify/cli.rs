@@ -104,7 +104,11 @@ pub struct Place {
 }
 
 impl Place {
-    fn log(self, default: impl FnOnce() -> anyhow::Result<PathBuf>) -> anyhow::Result<PathBuf> {
+    /// The folder of the log.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn log(self, default: impl FnOnce() -> anyhow::Result<PathBuf>) -> anyhow::Result<PathBuf> {
         let folder = log_folder(&self.folder.map_or_else(default, Ok)?);
         anyhow::ensure!(folder.is_dir(), "there is no folder `{}`; name the data folder of Stanch, or a copy of its log", folder.display());
         Ok(folder)

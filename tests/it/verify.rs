@@ -7,6 +7,7 @@ mod command;
 mod golden;
 mod independent;
 mod logs;
+mod rotation;
 mod size;
 
 use std::fs;

@@ -49,26 +49,38 @@ pub fn lock(folder: &Path) -> Result<File, AuditError> {
 /// Reads the signing key, or makes one on first start, together with the public verifier key.
 pub fn signing_key(folder: &Path, origin: &str) -> Result<SigningKey, AuditError> {
     let path = folder.join("signing-key");
-    let damaged = || AuditError::DamagedKey { path: path.clone() };
-    let key = match fs::read(&path) {
-        Ok(bytes) => {
-            let mode = fs::metadata(&path).map_err(failed("read", &path))?.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(AuditError::ExposedKey { path, mode });
-            }
-            SigningKey::from_pkcs8_der(&bytes).map_err(|_| damaged())?
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut seed = [0; 32];
-            getrandom::fill(&mut seed).map_err(|error| failed("draw randomness for", &path)(io::Error::other(error)))?;
-            let key = SigningKey::from_bytes(&seed);
-            replace(&path, key.to_pkcs8_der().map_err(|_| damaged())?.as_bytes())?;
-            key
-        }
-        Err(error) => return Err(failed("read", &path)(error)),
-    };
+    let key = read_key(&path)?.map_or_else(|| new_key(&path), Ok)?;
     replace(&folder.join("verifier-key"), format!("{}\n", verifier_key(origin, &key.verifying_key())).as_bytes())?;
     Ok(key)
+}
+
+/// Reads a secret key that nobody else can read; `None` if there is none.
+pub fn read_key(path: &Path) -> Result<Option<SigningKey>, AuditError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", path)(error)),
+    };
+    let mode = fs::metadata(path).map_err(failed("read", path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(AuditError::ExposedKey { path: path.to_owned(), mode });
+    }
+    SigningKey::from_pkcs8_der(&bytes).map(Some).map_err(|_| AuditError::DamagedKey { path: path.to_owned() })
+}
+
+/// Makes a secret key and keeps it.
+pub fn new_key(path: &Path) -> Result<SigningKey, AuditError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| failed("draw randomness for", path)(io::Error::other(error)))?;
+    let key = SigningKey::from_bytes(&seed);
+    replace(path, key.to_pkcs8_der().map_err(|_| AuditError::DamagedKey { path: path.to_owned() })?.as_bytes())?;
+    Ok(key)
+}
+
+/// Puts a file in another one's place, durably.
+pub fn rename(from: &Path, to: &Path) -> Result<(), AuditError> {
+    fs::rename(from, to).map_err(failed("replace", to))?;
+    to.parent().map_or(Ok(()), sync_folder)
 }
 
 /// The last signed checkpoint, if there is one.
