@@ -23,12 +23,27 @@ pub enum Refusal {
     },
     /// The suspect is in a protected namespace.
     Protected(String),
+    /// The suspect is in a namespace of the system, and nobody said so.
+    Unnamed(String),
+    /// Stanch itself runs there.
+    Own(String),
     /// Nothing above the suspect can be scaled to zero.
     NothingToScale(String),
     /// The suspect's workload is made by something that Stanch does not know.
     UnknownOwner(String),
     /// The suspect is the mirror of a static pod.
     StaticPod(String),
+    /// Nobody said which container.
+    WhichContainer {
+        /// The pod.
+        pod: String,
+        /// The containers that run.
+        choices: Vec<String>,
+    },
+    /// The container cannot be ended, and why.
+    NoContainer(String),
+    /// No way leads onto the node. What is in the way of each, a phrase each.
+    NoWayOntoNode(Vec<String>),
     /// The suspect has ended or is being deleted.
     PodGone(String),
     /// The group is about to change the instance.
@@ -99,10 +114,15 @@ impl fmt::Display for Refusal {
             Self::Autopilot => f.write_str("this is an Autopilot node: its VM is not reachable through Compute, and GKE recreates a node that stays cordoned for about 10 minutes, which destroys the evidence"),
             Self::NoInstance(why) => write!(f, "the node's Compute instance cannot be used: {why}"),
             Self::WrongPlace { configured, found } => write!(f, "the node is in `{found}`, but this cluster is configured for `{configured}`"),
+            Self::Unnamed(pod) => write!(f, "pod `{pod}` belongs to the system, and the command does not name its namespace"),
+            Self::Own(place) => write!(f, "Stanch itself runs {place}, and would be hit"),
             Self::Protected(pod) => write!(f, "pod `{pod}` is in a protected namespace"),
             Self::NothingToScale(what) => write!(f, "nothing can be scaled to 0: {what}"),
             Self::UnknownOwner(what) => write!(f, "the pod's workload is not its own master: {what}"),
             Self::StaticPod(pod) => write!(f, "pod `{pod}` is a static pod: a file on its node makes it, and deleting its mirror in the API ends no process"),
+            Self::WhichContainer { pod, choices } => write!(f, "pod `{pod}` has several containers that run: {}", choices.join(", ")),
+            Self::NoContainer(why) => write!(f, "there is no container to end: {why}"),
+            Self::NoWayOntoNode(why) => write!(f, "no way leads onto the node: {}", why.join("; ")),
             Self::PodGone(pod) => write!(f, "pod `{pod}` has ended or is being deleted"),
             Self::GroupBusy { group, action } => write!(f, "group `{group}` is about to change the instance (currentAction {action})"),
             Self::DifferentRule { wanted, differences } => write!(f, "firewall rule `{}` exists with another body: {}", wanted.name, differences.join("; ")),
@@ -142,12 +162,22 @@ impl Refusal {
             }
             Self::NoInstance(_) => "check the node with `locate`; the node may be gone, or Stanch may lack rights in that project",
             Self::WrongPlace { .. } => "correct the cluster's project and location in config/stanch.toml, or name another `cluster:`",
+            Self::Unnamed(_) => "write `pod NAMESPACE/NAME` if you mean that one: the cluster may depend on it",
+            Self::Own(_) => {
+                "move Stanch first: cordon that node with kubectl and delete Stanch's pod, so that it starts elsewhere; or add --include-stanch and \
+                 finish by hand what it cannot"
+            }
             Self::Protected(_) => "an administrator decides about protected namespaces in config/policy.toml",
             Self::NothingToScale(_) => "leave --scale-to-zero out to isolate the pod; `redeploy` and `delete-workload` end it",
             Self::UnknownOwner(_) => {
                 "delete that owner with its own tool, or it makes the workload again; `redeploy` deletes the pod alone, `quarantine` and `isolate-pod` contain it"
             }
             Self::StaticPod(_) => "contain its node with `quarantine`; the container runtime or `delete-node` ends it",
+            Self::WhichContainer { .. } => "add container:NAME; `redeploy` ends all of them with the pod",
+            Self::NoContainer(_) => "`locate` shows the pod; `redeploy` deletes it with all of its containers",
+            Self::NoWayOntoNode(_) => {
+                "switch one on in config/stanch.toml: [privileged_pod] for nodes that answer, [ssh] with a `via:` intermediate for those that do not; without either, `redeploy` or `delete-node`"
+            }
             Self::PodGone(_) => "use `node NAME` to work on its node, or `locate` its replacement",
             Self::GroupBusy { .. } => "wait until the group has finished, then ask again",
             Self::DifferentRule { .. } => "delete or correct that rule, or use another `incident:`, which has rule names of its own",

@@ -161,7 +161,7 @@ impl<'p> Release<'p> {
         let before = self.earlier.instance_prior.as_ref().map(|prior| &prior.tags);
         let (tagged, tag) = self.earlier.touched.iter().find_map(|action| match action {
             Action::Compute(ComputeAction::TagInstance { tag, .. }) => Some((action, tag.clone())),
-            Action::Kubernetes(_) | Action::Compute(_) => None,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
         })?;
         if self.is_held(tagged) {
             return None;
@@ -202,7 +202,7 @@ impl<'p> Release<'p> {
     fn rules(&mut self, compute: &ComputeFacts, needs: &[Edge]) {
         let touched = self.earlier.touched.iter().filter_map(|action| match action {
             Action::Compute(ComputeAction::TagInstance { rules, .. }) => Some(rules),
-            Action::Kubernetes(_) | Action::Compute(_) => None,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
         });
         let rules: BTreeSet<_> = touched.flatten().filter(|rule| self.earlier.rules_made.contains(rule)).cloned().collect();
         for rule in rules {
@@ -237,7 +237,7 @@ impl<'p> Release<'p> {
                 {
                     ComputeAction::ReleaseBootDisk { instance: instance.clone(), device: device.clone() }
                 }
-                Action::Kubernetes(_) | Action::Compute(_) => continue,
+                Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => continue,
             };
             if self.is_held(action) {
                 continue;
@@ -307,7 +307,7 @@ fn marks(action: &Action) -> Option<&PodRef> {
             | KubernetesAction::KeepFromAutoscaler(pod)
             | KubernetesAction::DenyPodTraffic(pod),
         ) => Some(pod),
-        Action::Kubernetes(_) | Action::Compute(_) => None,
+        Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
     }
 }
 

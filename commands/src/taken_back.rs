@@ -10,7 +10,7 @@ impl Action {
         match (self, earlier) {
             (Self::Kubernetes(now), Self::Kubernetes(then)) => on_kubernetes(now, then),
             (Self::Compute(now), Self::Compute(then)) => on_compute(now, then),
-            (Self::Kubernetes(_), Self::Compute(_)) | (Self::Compute(_), Self::Kubernetes(_)) => false,
+            (Self::Kubernetes(_) | Self::Compute(_) | Self::Ssh(_), _) => false,
         }
     }
 }

@@ -64,7 +64,11 @@ pub async fn call(method: Method, url: &str, headers: HeaderMap, body: String, i
     }
 }
 
-fn connector(is_loopback: bool) -> Result<HttpsConnector<HttpConnector>, String> {
+/// TLS with the roots of this machine; plain text if the caller knows that it is this machine.
+///
+/// # Errors
+/// No roots.
+pub(in crate::adapters) fn connector(is_loopback: bool) -> Result<HttpsConnector<HttpConnector>, String> {
     let provider = rustls::crypto::ring::default_provider();
     match is_loopback {
         false => {

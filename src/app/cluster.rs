@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use stanch_commands::action::{Action, ComputeAction, KubernetesAction};
+use stanch_commands::action::{Action, ComputeAction, KubernetesAction, SshAction};
 use stanch_commands::facts::{ClusterFacts, ComputeFacts, Facts, GroupState, GroupSurvey, KubernetesFacts, NoInstance};
 use stanch_commands::plan::Plan;
 use stanch_commands::target::{GroupRef, PodRef, TargetName};
 
-use crate::core::step::{Licence, Observation, Performed};
+use crate::core::step::{Failure, FailureKind, Licence, Observation, Outcome, Performed};
 use crate::ports::{Actuator, InstanceQuery, SurveyError, Surveyor};
 
 /// The Kubernetes API of a cluster.
@@ -34,6 +34,8 @@ pub struct Cluster {
     pub kubernetes: Arc<dyn Kubernetes>,
     /// Its Compute API.
     pub compute: Arc<dyn Compute>,
+    /// Its nodes over SSH, if that is configured.
+    pub ssh: Option<Arc<dyn Actuator<SshAction>>>,
 }
 
 impl Cluster {
@@ -84,7 +86,7 @@ impl Cluster {
             return Some(gone(&format!("the instance of node {node}")));
         }
         let missing = |suspect: &&PodRef| !facts.kubernetes.pods.iter().any(|pod| pod.pod == **suspect);
-        plan.suspects.iter().find(missing).map(|suspect| gone(&format!("pod {suspect}")))
+        plan.suspects.iter().find(missing).map(|suspect| gone(&format!("pod {suspect}"))).or_else(|| ended(plan, &facts))
     }
 
     /// Carries a step out.
@@ -92,6 +94,10 @@ impl Cluster {
         match action {
             Action::Kubernetes(action) => self.kubernetes.perform(action, licence).await,
             Action::Compute(action) => self.compute.perform(action, licence).await,
+            Action::Ssh(action) => match &self.ssh {
+                Some(ssh) => ssh.perform(action, licence).await,
+                None => Performed { outcome: switched_off(), calls: vec![], artefacts: vec![] },
+            },
         }
     }
 
@@ -100,6 +106,29 @@ impl Cluster {
         match action {
             Action::Kubernetes(action) => self.kubernetes.observe(action, licence).await,
             Action::Compute(action) => self.compute.observe(action, licence).await,
+            Action::Ssh(action) => match &self.ssh {
+                Some(ssh) => ssh.observe(action, licence).await,
+                None => Observation::Unclear("[ssh] is off".into()),
+            },
         }
     }
+}
+
+/// The plan was made when it was on.
+fn switched_off() -> Outcome {
+    let hint = Some("switch [ssh] of config/stanch.toml on again, and ask again".into());
+    Outcome::Failed(Failure { kind: FailureKind::Refused, message: "[ssh] is off, so that nothing was done".into(), hint })
+}
+
+/// The container that a plan ends, if that run of it has ended meanwhile.
+fn ended(plan: &Plan, facts: &Facts) -> Option<String> {
+    let endings = plan.steps().filter_map(|(_, step)| match &step.action {
+        Action::Kubernetes(KubernetesAction::EndContainer { ending, .. }) | Action::Ssh(SshAction::EndContainer { ending, .. }) => {
+            Some(ending)
+        }
+        Action::Kubernetes(_) | Action::Compute(_) => None,
+    });
+    let containers = facts.kubernetes.suspect.iter().flat_map(|suspect| &suspect.containers);
+    let runs = |id: &str| containers.clone().any(|container| container.running && container.runtime_id.ends_with(&format!("://{id}")));
+    endings.filter(|ending| !runs(ending.container.id.as_str())).map(|ending| format!("{ending} is not the same run any more")).next()
 }

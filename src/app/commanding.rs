@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use stanch_commands::action::PodIsolation;
 use stanch_commands::check;
 use stanch_commands::definition::{Context, Does};
+use stanch_commands::guard;
 use stanch_commands::locate;
 use stanch_commands::parse::{Parsed, parse};
 use stanch_commands::plan::Draft;
@@ -143,7 +145,8 @@ impl Stanch {
             (Does::Locate, _, Some(Surveyed::Node(facts))) => Say::Located(locate::findings(&facts)),
             (Does::Mitigate(planner), _, Some(Surveyed::Node(facts))) => {
                 let node = facts.kubernetes.node.node.name.clone();
-                self.propose(&inbound, &parsed, (person, &subject), Some(&node), |context| planner(&facts, context)).await
+                let planned = |context: &Context| guard::planned(parsed.definition, planner, &facts, context);
+                self.propose(&inbound, &parsed, (person, &subject), Some(&node), planned).await
             }
             (Does::Resize(planner), _, Some(Surveyed::Group(survey))) => {
                 self.propose(&inbound, &parsed, (person, &subject), None, |context| planner(&survey, context)).await
@@ -216,7 +219,9 @@ impl Stanch {
             arguments: parsed.arguments.clone(),
             form: self.parts.settings.form,
             limits: self.parts.settings.limits,
+            node_access: self.parts.settings.node_access.clone(),
             protected_namespaces: self.parts.policy.protected_namespaces.clone(),
+            own: self.parts.settings.own.clone(),
             isolated_instances: self.memory.isolated_instances(),
             tagged_instances: self.memory.tagged_instances(),
             earlier,
@@ -237,14 +242,17 @@ impl Stanch {
     }
 
     fn list(&self) -> Say {
+        let nodes = self.memory.isolated_nodes().into_iter().map(|(node, by)| (format!("node {node}"), by));
+        let open = |isolation: &PodIsolation| if isolation.isolates() { "" } else { " (detached, but NOT isolated)" };
+        let pods = self.memory.isolated_pods().into_iter().map(|(isolation, by)| (format!("pod {}{}", isolation.pod, open(isolation)), by));
         let open = self.memory.open().map(|(id, request)| (id.clone(), request.clone())).collect();
-        Say::List { open, isolated: self.memory.isolated_nodes().into_iter().collect() }
+        Say::List { open, isolated: nodes.chain(pods).collect(), not_copied: self.all_not_copied() }
     }
 
     fn status(&self, inbound: &Inbound, named: Option<RequestId>) -> Say {
         let id = named.or_else(|| self.memory.newest_in(&inbound.channel).cloned());
         match id.and_then(|id| self.memory.state.requests.get(&id).map(|request| (id, request.clone()))) {
-            Some((id, request)) => Say::Status { id, request: Box::new(request) },
+            Some((id, request)) => Say::Status { not_copied: self.not_copied(&id), id, request: Box::new(request) },
             None => Say::Rejected(Rejection::UnknownRequest),
         }
     }

@@ -88,6 +88,17 @@ pub enum Entry {
         #[serde(default)]
         manifest_sha256: String,
     },
+    /// Everything that is kept of a request was read back in the second place.
+    Copied {
+        /// When.
+        at: Timestamp,
+        /// Of which request.
+        request: RequestId,
+        /// Which place.
+        place: String,
+        /// SHA-256 of the manifest that lists what is there.
+        manifest_sha256: String,
+    },
 }
 
 /// The messages that a request has once.
@@ -165,7 +176,12 @@ impl Memory {
             Entry::Posted { request, what, message, .. } => {
                 self.landmarks.insert((request.clone(), *what), message.clone());
             }
-            Entry::Started { .. } | Entry::KeyRotated { .. } | Entry::Heard { .. } | Entry::Turned { .. } | Entry::Kept { .. } => {}
+            Entry::Started { .. }
+            | Entry::KeyRotated { .. }
+            | Entry::Heard { .. }
+            | Entry::Turned { .. }
+            | Entry::Kept { .. }
+            | Entry::Copied { .. } => {}
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod commanding;
+mod copying;
 mod doctor;
 mod entry;
 mod outbox;
@@ -22,8 +23,9 @@ use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
-use stanch_commands::definition::Limits;
+use stanch_commands::definition::{Limits, Own};
 use stanch_commands::plan::{Form, StepId};
+use stanch_commands::runtime::NodeAccess;
 use stanch_commands::target::{ClusterName, RequestId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -35,9 +37,10 @@ use crate::core::identity::{Account, ChannelRef};
 use crate::core::policy::Policy;
 use crate::core::request::Stage;
 use crate::core::say::Say;
-use crate::ports::{AuditLog, Chat, ChatEvent, Clock, Deliveries, EvidenceStore, IdSource, Inbound, Input, LogFailed};
+use crate::ports::{AuditLog, Chat, ChatEvent, Clock, Deliveries, EvidenceCopies, EvidenceStore, IdSource, Inbound, Input, LogFailed};
 
 pub use cluster::{Cluster, Compute, Kubernetes};
+use copying::Copies;
 pub use doctor::Doctor;
 pub use entry::{Entry, Landmark, Memory, Unreadable};
 use outbox::Outbox;
@@ -59,6 +62,8 @@ pub struct Parts {
     pub log: Arc<dyn AuditLog>,
     /// Where evidence goes.
     pub evidence: Arc<dyn EvidenceStore>,
+    /// Where copies of it go, if anywhere.
+    pub copies: Option<Arc<dyn EvidenceCopies>>,
     /// What was delivered already.
     pub deliveries: Arc<dyn Deliveries>,
     /// The time.
@@ -76,10 +81,16 @@ pub struct Settings {
     pub form: Form,
     /// Limits of plans.
     pub limits: Limits,
+    /// Ways onto a node.
+    pub node_access: NodeAccess,
     /// The channels in which mutations may be asked for, with their default clusters.
     pub channels: BTreeMap<ChannelRef, ClusterName>,
     /// Least time between two public messages in one channel.
     pub pace: Duration,
+    /// Most bytes of redacted evidence that one step shows in the chat; `None` for nothing.
+    pub attach_limit_bytes: Option<usize>,
+    /// Where Stanch itself runs.
+    pub own: Own,
 }
 
 /// Commands of one account: twenty at once, then one in three seconds. A responder at work types far fewer.
@@ -149,6 +160,7 @@ struct Stanch {
     reminded: BTreeSet<RequestId>,
     /// Requests whose thread knows that they wait for another one.
     told_of_lock: BTreeSet<RequestId>,
+    copies: Copies,
     commands: DefaultKeyedRateLimiter<Account>,
     votes: DefaultKeyedRateLimiter<Account>,
     /// Why the log takes no more records.
@@ -182,6 +194,7 @@ impl Stanch {
             counted: BTreeMap::new(),
             reminded: BTreeSet::new(),
             told_of_lock: BTreeSet::new(),
+            copies: Copies::default(),
             commands: limiter(COMMANDS),
             votes: limiter(VOTES),
             broken: None,
@@ -200,6 +213,7 @@ impl Stanch {
         self.commit(vec![started]).await;
         self.sign().await;
         self.resume_talking();
+        self.resume_copying();
         self.pursue().await;
     }
 
@@ -249,7 +263,9 @@ impl Stanch {
             Report::Unseen { id, why } => self.tell_unseen(&id, &why),
             Report::Rechecked(asked_again) => self.recheck(*asked_again).await,
             Report::Observed { id, step, observation } => self.observed(id, step, observation).await,
-            Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,
+            Report::Performed { id, step, performed, kept, attachments } => self.performed((id, step), performed, kept, attachments).await,
+            Report::Compared { found, tries } => self.compared(found, tries),
+            Report::Copied { id, outcome } => self.copied(id, outcome).await,
             Report::Posted { id, what, message } => {
                 let at = self.now();
                 let plan = (what == Landmark::Plan).then(|| (id.clone(), message.clone()));

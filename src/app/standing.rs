@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stanch_commands::action::{Action, ActionClass, ComputeAction, Undo};
+use stanch_commands::action::{Action, ActionClass, ComputeAction, KubernetesAction, PodIsolation, Undo};
 use stanch_commands::firewall_rule::FirewallRule;
 use stanch_commands::prior::{Earlier, GroupPrior, NodePrior, Prior};
 use stanch_commands::target::{ComputeId, IncidentRef, NodeName, NodeRef, PodRef, RequestId};
@@ -11,15 +11,15 @@ use super::Memory;
 use crate::core::request::{Ending, Request, Run, Stage};
 use crate::core::step::Outcome;
 
-/// A change that no later step took back.
-struct Standing<'m> {
+/// A step that was started, and everything about it.
+struct Started<'m> {
     id: &'m RequestId,
     request: &'m Request,
     action: &'m Action,
     run: &'m Run,
 }
 
-impl Standing<'_> {
+impl Started<'_> {
     /// It is in place, as far as its step knows.
     fn is_sure(&self) -> bool {
         matches!(self.run.outcome, Some(Outcome::Succeeded(_)))
@@ -77,11 +77,11 @@ impl Memory {
         let (node, incident) = (&request.made.plan.node, &request.made.incident);
         let standing = self.standing();
         let on_node = || standing.iter().filter(|standing| standing.request.made.plan.node == *node);
-        let undone_here = |standing: &&Standing<'_>| match self.was_released(standing) {
+        let undone_here = |standing: &&Started<'_>| match self.was_released(standing) {
             true => standing.action.undo() == Undo::Possible,
             false => standing.request.made.incident == *incident,
         };
-        let (mine, others): (Vec<&Standing<'_>>, Vec<_>) = on_node().partition(undone_here);
+        let (mine, others): (Vec<&Started<'_>>, Vec<_>) = on_node().partition(undone_here);
         let relied_on = others.into_iter().filter(|standing| standing.is_sure() && !self.was_released(standing));
         let mine: Vec<_> = mine.into_iter().filter(|standing| standing.is_ours()).collect();
         let mut requests: Vec<(&RequestId, &Request)> = vec![];
@@ -112,21 +112,32 @@ impl Memory {
         Some(earlier)
     }
 
+    /// Pods that were isolated by themselves, or only detached, and neither given back nor seen gone since, and the requests that isolated them.
+    #[must_use]
+    pub fn isolated_pods(&self) -> Vec<(&PodIsolation, RequestId)> {
+        let mut isolated: Vec<(&PodIsolation, RequestId)> = Vec::new();
+        for step in self.steps().into_iter().filter(Started::is_sure) {
+            if let Action::Kubernetes(KubernetesAction::VerifyPodIsolation(isolation)) = step.action {
+                isolated.retain(|(earlier, _)| earlier.pod != isolation.pod);
+                isolated.push((isolation, step.id.clone()));
+            } else if let Action::Kubernetes(action) = step.action {
+                isolated.retain(|(earlier, _)| !ends_isolation(action, &earlier.pod));
+            }
+        }
+        isolated
+    }
+
     /// The requests that tagged an instance which still carries the tag, whether the rest of them succeeded or not.
     fn holding(&self) -> impl Iterator<Item = (&RequestId, &Request)> {
         let holding: BTreeMap<&RequestId, &Request> =
-            self.standing().into_iter().filter(Standing::isolates).map(|standing| (standing.id, standing.request)).collect();
+            self.standing().into_iter().filter(Started::isolates).map(|standing| (standing.id, standing.request)).collect();
         holding.into_iter()
     }
 
     /// Every change that stands, in the order in which the changes were begun.
-    fn standing(&self) -> Vec<Standing<'_>> {
-        let requests = self.state.requests.iter();
-        let runs = requests.flat_map(|(id, request)| request.runs().map(move |(action, run)| Standing { id, request, action, run }));
-        let mut changes: Vec<Standing<'_>> = runs.filter(|change| change.action.class() == ActionClass::Mutate).collect();
-        changes.sort_by_key(|change| change.run.turn);
-        let mut standing: Vec<Standing<'_>> = vec![];
-        for change in changes {
+    fn standing(&self) -> Vec<Started<'_>> {
+        let mut standing: Vec<Started<'_>> = vec![];
+        for change in self.steps().into_iter().filter(|step| step.action.class() == ActionClass::Mutate) {
             if change.is_sure() {
                 standing.retain(|earlier| !change.action.takes_back(earlier.action));
             }
@@ -138,8 +149,17 @@ impl Memory {
         standing
     }
 
+    /// Every step that was started, in that order.
+    fn steps(&self) -> Vec<Started<'_>> {
+        let requests = self.state.requests.iter();
+        let steps = requests.flat_map(|(id, request)| request.runs().map(move |(action, run)| Started { id, request, action, run }));
+        let mut steps: Vec<Started<'_>> = steps.collect();
+        steps.sort_by_key(|step| step.run.turn);
+        steps
+    }
+
     /// Whether a release that completed passed over this change.
-    fn was_released(&self, standing: &Standing<'_>) -> bool {
+    fn was_released(&self, standing: &Started<'_>) -> bool {
         let made = &standing.request.made;
         self.state.requests.values().any(|other| {
             other.made.plan.releases
@@ -162,11 +182,18 @@ impl Memory {
     }
 }
 
+/// Whether a pod is not isolated any more after this: its labels or its network are back, or it is gone.
+fn ends_isolation(action: &KubernetesAction, pod: &PodRef) -> bool {
+    matches!(action, KubernetesAction::RestorePod { prior, .. } if prior.pod == *pod)
+        || matches!(action, KubernetesAction::DeletePod { pod: other, .. } | KubernetesAction::AllowPodTraffic(other) if other == pod)
+        || matches!(action, KubernetesAction::VerifyWorkloadGone { pods, .. } if pods.contains(pod))
+}
+
 /// A rule that Stanch made.
-fn made_rule(standing: &Standing<'_>) -> Option<FirewallRule> {
+fn made_rule(standing: &Started<'_>) -> Option<FirewallRule> {
     match standing.action {
         Action::Compute(ComputeAction::EnsureFirewallRule(rule)) if standing.is_ours() => Some(rule.clone()),
-        Action::Kubernetes(_) | Action::Compute(_) => None,
+        Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
     }
 }
 

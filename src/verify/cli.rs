@@ -133,7 +133,7 @@ pub fn run(command: Command, default: impl FnOnce() -> anyhow::Result<PathBuf>, 
             let folder = place.log(default)?;
             let proof = prove(&folder, index).context("there is no proof")?;
             if let Some(path) = entry {
-                let (_, bytes) = Entries::from(&folder, index).next()?.context("the entry is not in the log any more")?;
+                let (_, bytes) = Entries::from(&folder, index).next_entry()?.context("the entry is not in the log any more")?;
                 write(&path, &bytes)?;
             }
             match file {
@@ -145,7 +145,7 @@ pub fn run(command: Command, default: impl FnOnce() -> anyhow::Result<PathBuf>, 
         Command::VerifyProof { proof, entry, key } => verify_proof(&proof, &entry, &known_key(&key)?, out),
         Command::Export { format, request, since, until, place } => {
             let (filter, mut entries) = (Filter { request, since, until }, Entries::from(&place.log(default)?, 0));
-            while let Some((index, bytes)) = entries.next()? {
+            while let Some((index, bytes)) = entries.next_entry()? {
                 let exported = Exported::new(index, bytes);
                 if exported.passes(&filter) {
                     exported.write(format, out)?;
@@ -157,7 +157,7 @@ pub fn run(command: Command, default: impl FnOnce() -> anyhow::Result<PathBuf>, 
             let folder = place.log(default)?;
             let mut entries = Entries::from(&folder, Entries::end(&folder)?.saturating_sub(lines));
             loop {
-                while let Some((index, bytes)) = entries.next()? {
+                while let Some((index, bytes)) = entries.next_entry()? {
                     writeln!(out, "{}", Exported::new(index, bytes))?;
                 }
                 out.flush()?;

@@ -142,7 +142,9 @@ impl fmt::Display for Event<'_> {
         write!(f, " cs2Label=entryHash cs2={}", in_extension(&STANDARD.encode(of_entry(bytes))))?;
         match detail {
             Value::Null => Ok(()),
-            detail => write!(f, " msg={}", in_extension(cut(&detail.to_string(), LONGEST_FIELD))),
+            detail @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
+                write!(f, " msg={}", in_extension(cut(&detail.to_string(), LONGEST_FIELD)))
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ impl Entries {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
+    pub fn next_entry(&mut self) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
         if self.ready.as_slice().is_empty() {
             self.ready = self.more()?.into_iter();
         }

@@ -85,7 +85,7 @@ fn the_linter_lets_nothing_destroy_early() {
             Action::Compute(ComputeAction::DeleteInstance { instance, .. }) => {
                 ComputeAction::DeleteInstance { instance: instance.clone(), group: None, waiver: Some("why".into()) }
             }
-            Action::Kubernetes(_) | Action::Compute(_) => continue,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => continue,
         };
         step.action = Action::Compute(waived);
     }

@@ -161,7 +161,7 @@ async fn questions_are_answered_privately_and_change_nothing() {
         ("locate pod shop/cart-7d4b9c6f5-x2x9q", "gke-sandbox-public-1a2b3c4d-grp"),
         ("locate pod no-such-pod", "There is no pod"),
         ("quarantine pod shop/cart-7d4b9c6f5-x2x9q --dry-run", "Nothing was changed and nobody was asked"),
-        ("list", "Isolated nodes"),
+        ("list", "Isolated"),
         ("status", "There is no such request"),
         ("cancel r-zzzzzz", "There is no such request"),
         ("locate node gke-x cluster:other", "There is no cluster `other`"),

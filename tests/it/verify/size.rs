@@ -16,7 +16,7 @@ use super::logs::{ORIGIN, files};
 fn quarantine() -> Vec<Value> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/log/quarantine");
     let mut entries = Entries::from(&folder, 0);
-    let all = std::iter::from_fn(|| entries.next().unwrap());
+    let all = std::iter::from_fn(|| entries.next_entry().unwrap());
     all.map(|(_, bytes)| serde_json::from_slice(&bytes).unwrap()).collect()
 }
 
