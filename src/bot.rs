@@ -82,6 +82,7 @@ impl Bot {
                 limits: self.config.limits,
                 node_access: self.config.node_access(),
                 channels: self.channels(),
+                witness: self.config.witness.clone().map(|id| ChannelRef { platform: Platform::Slack, id }),
                 pace: self.pace,
                 attach_limit_bytes: self.config.evidence.attach_limit_bytes,
                 own: own(|name| std::env::var(name).ok())?,
