@@ -284,6 +284,7 @@ impl Reach {
 /// # Errors
 /// Also while Stanch runs: a log has one writer.
 pub fn rotate_key(log: &Path, at: Timestamp) -> anyhow::Result<Rotation> {
+    anyhow::ensure!(log.join("signing-key").exists(), "there is no audit log in `{}`; the first start makes it, with a key", log.display());
     let (mut log, _) = Log::open(log, LOG_ORIGIN).context("cannot open the audit log")?;
     let rotation = log.rotate_key().context("the key was not rotated, or not wholly: the next start finishes or undoes it")?;
     let entry = Entry::KeyRotated { at, from: rotation.from.clone(), to: rotation.to.clone() };

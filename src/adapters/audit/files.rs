@@ -26,9 +26,9 @@ pub fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Audi
     move |source| AuditError::Io { what, path, source }
 }
 
-/// Creates the log's folder, readable by its owner alone.
+/// Creates the log's folder, readable by its owner alone. The one for hand-overs is always there, so that a backup can name it.
 pub fn create_folder(folder: &Path) -> Result<(), AuditError> {
-    fs::create_dir_all(folder).map_err(failed("create", folder))?;
+    fs::create_dir_all(folder.join("rotations")).map_err(failed("create", folder))?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed("protect", folder))
 }
 

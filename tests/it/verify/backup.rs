@@ -13,7 +13,7 @@ use stanch::verify::{Expected, verify};
 use super::logs::{ORIGIN, copy, entries, log_of};
 
 /// The parts of a log in the order in which they are copied: each covers all that those before it do.
-const ORDER: [&str; 5] = ["verifier-key", "signing-key", "checkpoint", "tile", "journal"];
+const ORDER: [&str; 6] = ["verifier-key", "signing-key", "rotations", "checkpoint", "tile", "journal"];
 
 /// Copies a log as README.md says, again if the journal was begun anew meanwhile: `verify` tells.
 fn back_up(log: &Path, to: &Path) -> u64 {

@@ -41,7 +41,7 @@ fn verify_tells_people_what_there_is() {
     let expected = format!(
         "Audit log in {}: as it was written\n  entries      310, from 2026-01-01 00:00:00 UTC to 2026-01-01 00:05:09 UTC\n  \
          signed       300 entries, root {root}\n  key          {}\n  history      lawful; 0 requests, 0 of them open\n  \
-         chat         1 checkpoints agree; the newest covers 300 entries\n  not checked  no part of the log: chat.txt\n\
+         chat         1 checkpoint found to be of this log; the newest covers 300 entries\n  not checked  no part of the log: chat.txt\n\
          hint: the newest 10 entries are not signed yet; the next checkpoint covers them\n",
         path.display(),
         key.trim_end()

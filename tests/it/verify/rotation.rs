@@ -55,6 +55,14 @@ fn a_log_goes_on_under_another_key() {
 }
 
 #[test]
+fn what_is_no_log_gets_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = rotate_key(folder.path(), "2026-02-01T00:00:00Z".parse().unwrap()).unwrap_err();
+    assert!(error.to_string().starts_with("there is no audit log in "), "{error}");
+    assert_eq!(super::logs::files(folder.path()), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
 fn a_retired_key_vouches_for_nothing_more() {
     let (folder, _) = log();
     let stolen = copy(folder.path());
