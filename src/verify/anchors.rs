@@ -21,7 +21,7 @@ pub struct Witnessed {
     pub newest: u64,
 }
 
-/// Compares every checkpoint in the text with the log. The text is JSON, JSON by line, or plain; a checkpoint that stands there several
+/// Compares every checkpoint in the text with the log. The text is JSON, one document or several, or plain; a checkpoint that stands there several
 /// times counts once.
 pub(super) fn compare(text: &str, chain: &Chain, hashes: &Hashes) -> (Witnessed, Vec<Problem>) {
     let (mut witnessed, mut problems) = (Witnessed::default(), Vec::new());
@@ -57,25 +57,26 @@ fn judge(note: &str, whence: &str, chain: &Chain, hashes: &Hashes, after: u64) -
     }
 }
 
-/// The texts in which checkpoints may stand: every string of a JSON document or line, or the text itself.
+/// The texts in which checkpoints may stand: every string of the JSON documents that the text is, or of those that are a line of it, and the
+/// other lines as they are.
 fn pieces(text: &str) -> Vec<String> {
     let mut pieces = Vec::new();
-    match serde_json::from_str::<Value>(text) {
-        Ok(document) => strings(document, &mut pieces),
-        Err(_) => {
-            let mut plain = String::new();
-            for line in text.lines() {
-                match serde_json::from_str::<Value>(line) {
-                    Ok(document @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => strings(document, &mut pieces),
-                    Ok(Value::Null | Value::Bool(_) | Value::Number(_)) | Err(_) => {
-                        plain.push_str(line);
-                        plain.push('\n');
-                    }
-                }
+    let documents: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
+    if let Ok(documents) = documents {
+        documents.into_iter().for_each(|document| strings(document, &mut pieces));
+        return pieces;
+    }
+    let mut plain = String::new();
+    for line in text.lines() {
+        match serde_json::from_str::<Value>(line) {
+            Ok(document @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => strings(document, &mut pieces),
+            Ok(Value::Null | Value::Bool(_) | Value::Number(_)) | Err(_) => {
+                plain.push_str(line);
+                plain.push('\n');
             }
-            pieces.push(plain);
         }
     }
+    pieces.push(plain);
     pieces
 }
 
