@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use stanch_commands::action::SshAction;
 use stanch_commands::definition::Own;
@@ -16,7 +17,7 @@ use stanch_commands::target::ClusterName;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::audit::AuditWriter;
+use crate::adapters::audit::{AuditWriter, Log, Rotation};
 use crate::adapters::compute::{Compute, ComputeOptions, ProjectExamination};
 use crate::adapters::data::DataFolder;
 use crate::adapters::deliveries::SeenDeliveries;
@@ -25,7 +26,7 @@ use crate::adapters::kubernetes::{KubernetesCluster, PrivilegedPodExamination};
 use crate::adapters::slack::{Emoji, Slack, SlackExamination, SlackSettings};
 use crate::adapters::ssh::{SshNodes, SshSettings};
 use crate::adapters::system::RandomIds;
-use crate::app::{self, Cluster, Doctor, Memory, Parts, Settings};
+use crate::app::{self, Cluster, Doctor, Entry, Memory, Parts, Settings};
 use crate::config::{self, Access, Bucket, Config, secret};
 use crate::core::diagnosis::{Check, Diagnosis};
 use crate::core::identity::{ChannelRef, Platform};
@@ -81,6 +82,7 @@ impl Bot {
                 limits: self.config.limits,
                 node_access: self.config.node_access(),
                 channels: self.channels(),
+                witness: self.config.witness.clone().map(|id| ChannelRef { platform: Platform::Slack, id }),
                 pace: self.pace,
                 attach_limit_bytes: self.config.evidence.attach_limit_bytes,
                 own: own(|name| std::env::var(name).ok())?,
@@ -275,6 +277,19 @@ impl Reach {
         let ssh = self.ssh.clone().map(|ssh| -> Arc<dyn Actuator<SshAction>> { ssh });
         Cluster { facts: self.facts.clone(), kubernetes: self.kubernetes.clone(), compute: self.compute.clone(), ssh }
     }
+}
+
+/// Hands the log over to a fresh signing key, and records that.
+///
+/// # Errors
+/// Also while Stanch runs: a log has one writer.
+pub fn rotate_key(log: &Path, at: Timestamp) -> anyhow::Result<Rotation> {
+    anyhow::ensure!(log.join("signing-key").exists(), "there is no audit log in `{}`; the first start makes it, with a key", log.display());
+    let (mut log, _) = Log::open(log, LOG_ORIGIN).context("cannot open the audit log")?;
+    let rotation = log.rotate_key().context("the key was not rotated, or not wholly: the next start finishes or undoes it")?;
+    let entry = Entry::KeyRotated { at, from: rotation.from.clone(), to: rotation.to.clone() };
+    log.append(&[entry.to_bytes()]).and_then(|_| log.checkpoint()).context("the key was rotated, but that could not be recorded")?;
+    Ok(rotation)
 }
 
 /// Opens the log and replays it.

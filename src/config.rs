@@ -31,6 +31,8 @@ pub struct Config {
     pub slack: Slack,
     /// The Slack channels where changes may be asked for, each with its default cluster, which is one of `clusters`.
     pub channels: BTreeMap<String, ClusterName>,
+    /// The Slack channel that sees the signed head of the audit log every day, if there is one.
+    pub witness: Option<String>,
     /// Evidence beyond the data folder.
     pub evidence: Evidence,
     /// Where Compute Engine answers, if not at Google's own address: loopback, or over https.
@@ -183,6 +185,7 @@ impl Config {
         let clusters = clusters(&mut root);
         let slack = slack(&mut root);
         let channels = channels(&mut root, &clusters);
+        let witness = witness(&mut root);
         let evidence = evidence(&mut root);
         let compute_endpoint = root.section("compute").and_then(|mut section| {
             let endpoint = section.checked("endpoint", endpoint);
@@ -194,7 +197,7 @@ impl Config {
         let clusters = clusters.into_iter().filter_map(|(name, cluster)| Some((name, cluster?))).collect();
         match (root.finish(), slack) {
             (problems, Some(slack)) if problems.is_empty() => {
-                Ok(Self { form, limits, clusters, slack, channels, evidence, compute_endpoint, privileged_pod, ssh })
+                Ok(Self { form, limits, clusters, slack, channels, witness, evidence, compute_endpoint, privileged_pod, ssh })
             }
             (problems, _) => Err(ConfigError(problems)),
         }
@@ -338,6 +341,13 @@ fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>
         root.problem("there is no [[channels]], so nothing could be asked for anywhere");
     }
     channels
+}
+
+fn witness(root: &mut Section) -> Option<String> {
+    let mut section = root.section("audit")?;
+    let channel = section.checked("channel", |text| slack_id(text, &['C', 'G'], "channel"));
+    root.adopt(section);
+    channel
 }
 
 fn slack_id(text: &str, starts: &[char], what: &str) -> Result<String, String> {

@@ -20,12 +20,21 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
+enum Audit {
+    #[command(flatten)]
+    Read(stanch::verify::cli::Command),
+    /// Makes another signing key, signed by the old one, which is overwritten. Stanch must not run meanwhile. The rotation stands in the log, and
+    /// checkpoints that the old key signed before are still verified.
+    ///
+    /// Example: stanch audit rotate-key /var/lib/stanch
+    RotateKey(stanch::verify::cli::Place),
+}
+
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// Looks at the audit log, without changing it.
-    Audit {
-        #[command(subcommand)]
-        command: stanch::verify::cli::Command,
-    },
+    /// Looks at the audit log, or gives it another key.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Checks a policy and a configuration, and whether they fit together: every problem, a line each. Exit status 0 if there is none.
     ///
     /// Example: stanch check --policy config/policy.toml --config config/stanch.toml
@@ -73,7 +82,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Command::Audit { command } => audit(command),
+        Command::Audit(Audit::Read(command)) => audit(command),
+        Command::Audit(Audit::RotateKey(place)) => rotate_key(place),
         Command::Check { policy, config } => check(&policy, &config),
         Command::Doctor(options) => bot::examine(options),
         Command::Explain { command } => explain(command.as_deref()),
@@ -118,6 +128,16 @@ fn audit(command: stanch::verify::cli::Command) -> anyhow::Result<ExitCode> {
         Err(error) if hung_up(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
+}
+
+fn rotate_key(place: stanch::verify::cli::Place) -> anyhow::Result<ExitCode> {
+    let rotation = stanch::bot::rotate_key(&place.log(bot::default_data)?, jiff::Timestamp::now())?;
+    say(&format!("The key before: {}", rotation.from));
+    say(&format!("The key now:    {}", rotation.to));
+    say(
+        "hint: note the new key where you noted the old one; of a key that was exposed, believe nothing that is newer than this and signed by it",
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -26,6 +26,15 @@ pub enum Entry {
         /// SHA-256 of the policy file, so that every decision can be judged by the policy that it was made under.
         policy_sha256: String,
     },
+    /// The log was handed over to another signing key: what comes from here on is signed by that.
+    KeyRotated {
+        /// When.
+        at: Timestamp,
+        /// The verifier key before.
+        from: String,
+        /// The verifier key after.
+        to: String,
+    },
     /// Something happened to a request.
     Fact(Record),
     /// Somebody typed a command.
@@ -167,7 +176,12 @@ impl Memory {
             Entry::Posted { request, what, message, .. } => {
                 self.landmarks.insert((request.clone(), *what), message.clone());
             }
-            Entry::Started { .. } | Entry::Heard { .. } | Entry::Turned { .. } | Entry::Kept { .. } | Entry::Copied { .. } => {}
+            Entry::Started { .. }
+            | Entry::KeyRotated { .. }
+            | Entry::Heard { .. }
+            | Entry::Turned { .. }
+            | Entry::Kept { .. }
+            | Entry::Copied { .. } => {}
         }
         Ok(())
     }

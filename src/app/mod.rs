@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use stanch_commands::definition::{Limits, Own};
 use stanch_commands::plan::{Form, StepId};
 use stanch_commands::runtime::NodeAccess;
@@ -85,6 +86,8 @@ pub struct Settings {
     pub node_access: NodeAccess,
     /// The channels in which mutations may be asked for, with their default clusters.
     pub channels: BTreeMap<ChannelRef, ClusterName>,
+    /// The channel that sees the signed head of the log at every start and every day, if there is one.
+    pub witness: Option<ChannelRef>,
     /// Least time between two public messages in one channel.
     pub pace: Duration,
     /// Most bytes of redacted evidence that one step shows in the chat; `None` for nothing.
@@ -156,6 +159,8 @@ struct Stanch {
     readings: Arc<AtomicU64>,
     /// The newest reading of each request that was counted.
     counted: BTreeMap<RequestId, u64>,
+    /// The day on which the channel for it saw the head of the log.
+    witnessed_on: Option<Date>,
     /// Requests whose approvers were reminded.
     reminded: BTreeSet<RequestId>,
     /// Requests whose thread knows that they wait for another one.
@@ -192,6 +197,7 @@ impl Stanch {
             asked: 0,
             readings: Arc::default(),
             counted: BTreeMap::new(),
+            witnessed_on: None,
             reminded: BTreeSet::new(),
             told_of_lock: BTreeSet::new(),
             copies: Copies::default(),
@@ -211,6 +217,7 @@ impl Stanch {
         let started =
             Entry::Started { at: self.now(), version: env!("CARGO_PKG_VERSION").into(), policy_sha256: self.parts.policy_sha256.clone() };
         self.commit(vec![started]).await;
+        self.sign().await;
         self.resume_talking();
         self.resume_copying();
         self.pursue().await;
@@ -287,6 +294,7 @@ impl Stanch {
             let _ = self.send(&id, Event::Tick).await;
             self.remind(&id, now);
         }
+        self.witness_daily(now).await;
         self.commands.retain_recent();
         self.votes.retain_recent();
         while self.tasks.try_join_next().is_some() {}
@@ -370,6 +378,16 @@ impl Stanch {
                 self.commit(vec![Entry::Posted { at, request: id, what, message }]).await;
             }
         }
+        self.sign().await;
         self.broken.map_or(Ok(()), Err)
+    }
+
+    /// Signs the head of the log, so that at rest every entry is signed.
+    async fn sign(&mut self) {
+        if self.broken.is_none()
+            && let Err(failed) = self.parts.log.checkpoint().await
+        {
+            self.stop_for(failed);
+        }
     }
 }

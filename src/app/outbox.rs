@@ -41,6 +41,8 @@ enum To {
     Thread(RequestId),
     /// The thread of a request, with these files.
     Attached(RequestId, Arc<[Attachment]>),
+    /// The channel itself.
+    Channel,
     /// One person.
     Private(Account),
 }
@@ -98,6 +100,11 @@ impl Outbox {
         self.push(channel, Item { to: To::Attached(request.clone(), files.into()), say, tries: 0 });
     }
 
+    /// Posts into a channel, in no thread.
+    pub fn channel(&mut self, channel: &ChannelRef, say: Say) {
+        self.push(channel, Item { to: To::Channel, say, tries: 0 });
+    }
+
     /// Tells one person alone.
     pub fn private(&mut self, channel: &ChannelRef, to: &Account, say: Say) {
         self.push(channel, Item { to: To::Private(to.clone()), say, tries: 0 });
@@ -114,7 +121,7 @@ impl Outbox {
             }
             if queue.len() > MAX_QUEUED
                 && let Some(oldest) =
-                    queue.iter().position(|waiting| matches!(waiting.to, To::Thread(_) | To::Attached(..) | To::Private(_)))
+                    queue.iter().position(|waiting| matches!(waiting.to, To::Channel | To::Thread(_) | To::Attached(..) | To::Private(_)))
             {
                 queue.remove(oldest);
                 tracing::warn!(channel = %channel.id, "the chat is too slow: a note was dropped");
@@ -231,6 +238,7 @@ impl Worker {
                 Some(root) => self.chat.attach(&root, &message, files).await,
                 None => Err(ChatError::Unavailable("the plan is not posted".into())),
             },
+            To::Channel => self.chat.post(&self.channel, None, &message).await.map(drop),
             To::Thread(id) => self.chat.post(&self.channel, at(id, Landmark::Plan).as_ref(), &message).await.map(drop),
             To::Landmark(id, what) => {
                 if let (Landmark::Progress, Some(posted)) = (what, at(id, *what)) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use stanch_commands::target::RequestId;
 
@@ -24,6 +25,9 @@ impl Stanch {
             let plan = self.plan_message(id, &request);
             self.outbox.landmark(&channel, id, Landmark::Plan, plan);
             self.witness(id, &request, "request").await;
+        }
+        if let Fact::Approved { .. } = &record.fact {
+            self.witness(id, &request, "approval").await;
         }
         if let Fact::ExecutionAuthorised { .. } = &record.fact {
             self.witness(id, &request, "start").await;
@@ -62,6 +66,20 @@ impl Stanch {
     async fn witness(&mut self, id: &RequestId, request: &Request, moment: &'static str) {
         match self.parts.log.checkpoint().await {
             Ok(note) => self.outbox.thread(&request.made.channel, id, Say::Checkpoint { moment, note }),
+            Err(failed) => self.stop_for(failed),
+        }
+    }
+
+    /// Posts the signed head of the log, once a day (UTC) and at every start, where nobody who works on incidents needs a right: what the
+    /// incident channels saw may be deleted there.
+    pub(super) async fn witness_daily(&mut self, now: Timestamp) {
+        let Some(channel) = self.parts.settings.witness.clone() else { return };
+        let today = now.to_zoned(TimeZone::UTC).date();
+        if self.broken.is_some() || self.witnessed_on.replace(today) == Some(today) {
+            return;
+        }
+        match self.parts.log.checkpoint().await {
+            Ok(note) => self.outbox.channel(&channel, Say::Checkpoint { moment: "a start or a new day", note }),
             Err(failed) => self.stop_for(failed),
         }
     }

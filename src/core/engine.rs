@@ -332,9 +332,13 @@ fn lock_holder(state: &State, id: &RequestId, request: &Request) -> Option<Reque
     };
     let writes = |other: &Request| {
         other.stage == Stage::Executing
-            || other.made.plan.steps().any(|(step, body)| body.action.class() == ActionClass::Mutate && under_way(other, step))
+            || other.steps.keys().any(|step| under_way(other, *step) && class_of(other, *step) == Some(ActionClass::Mutate))
     };
     state.requests.iter().find(|(other_id, other)| *other_id != id && same(other) && writes(other)).map(|(holder, _)| holder.clone())
+}
+
+fn class_of(request: &Request, step: StepId) -> Option<ActionClass> {
+    request.made.plan.step(step).map(|body| body.action.class())
 }
 
 fn under_way(request: &Request, step: StepId) -> bool {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::chain::Chain;
 use super::hash::Hashes;
-use super::note::{Checkpoint, Key};
+use super::note::Key;
 use super::problem::Problem;
 
 /// Signature lines that are read of one checkpoint: as many as the specification demands.
@@ -20,19 +21,19 @@ pub struct Witnessed {
     pub newest: u64,
 }
 
-/// Compares every checkpoint in the text with the log. The text is JSON, JSON by line, or plain; a checkpoint that stands there several
+/// Compares every checkpoint in the text with the log. The text is JSON, one document or several, or plain; a checkpoint that stands there several
 /// times counts once.
-pub(super) fn compare(text: &str, keys: &[Key], hashes: &Hashes) -> (Witnessed, Vec<Problem>) {
+pub(super) fn compare(text: &str, chain: &Chain, hashes: &Hashes) -> (Witnessed, Vec<Problem>) {
     let (mut witnessed, mut problems) = (Witnessed::default(), Vec::new());
-    let mut found = BTreeSet::new();
-    pieces(text).iter().for_each(|piece| notes(piece, keys, &mut found));
+    let (keys, mut found) = (chain.keys(), BTreeSet::new());
+    pieces(text).iter().for_each(|piece| notes(piece, &keys, &mut found));
     if found.is_empty() {
         let why = "there are no lines with the log's name, a number and a root";
         return (witnessed, vec![Problem::NoAnchors { why }]);
     }
     for (size, note) in found {
         let whence = format!("the checkpoint of {size} entries in chat");
-        match judge(&note, &whence, keys, hashes, witnessed.newest) {
+        match judge(&note, &whence, chain, hashes, witnessed.newest) {
             Ok(size) => {
                 witnessed.agreeing += 1;
                 witnessed.newest = size;
@@ -43,9 +44,9 @@ pub(super) fn compare(text: &str, keys: &[Key], hashes: &Hashes) -> (Witnessed, 
     (witnessed, problems)
 }
 
-fn judge(note: &str, whence: &str, keys: &[Key], hashes: &Hashes, after: u64) -> Result<u64, Problem> {
+fn judge(note: &str, whence: &str, chain: &Chain, hashes: &Hashes, after: u64) -> Result<u64, Problem> {
     let whence = whence.to_owned();
-    let checkpoint = match Checkpoint::open(note, keys) {
+    let checkpoint = match chain.open(note) {
         Ok(checkpoint) => checkpoint,
         Err(why) => return Err(Problem::Note { whence, why }),
     };
@@ -56,25 +57,26 @@ fn judge(note: &str, whence: &str, keys: &[Key], hashes: &Hashes, after: u64) ->
     }
 }
 
-/// The texts in which checkpoints may stand: every string of a JSON document or line, or the text itself.
+/// The texts in which checkpoints may stand: every string of the JSON documents that the text is, or of those that are a line of it, and the
+/// other lines as they are.
 fn pieces(text: &str) -> Vec<String> {
     let mut pieces = Vec::new();
-    match serde_json::from_str::<Value>(text) {
-        Ok(document) => strings(document, &mut pieces),
-        Err(_) => {
-            let mut plain = String::new();
-            for line in text.lines() {
-                match serde_json::from_str::<Value>(line) {
-                    Ok(document @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => strings(document, &mut pieces),
-                    Ok(Value::Null | Value::Bool(_) | Value::Number(_)) | Err(_) => {
-                        plain.push_str(line);
-                        plain.push('\n');
-                    }
-                }
+    let documents: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
+    if let Ok(documents) = documents {
+        documents.into_iter().for_each(|document| strings(document, &mut pieces));
+        return pieces;
+    }
+    let mut plain = String::new();
+    for line in text.lines() {
+        match serde_json::from_str::<Value>(line) {
+            Ok(document @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => strings(document, &mut pieces),
+            Ok(Value::Null | Value::Bool(_) | Value::Number(_)) | Err(_) => {
+                plain.push_str(line);
+                plain.push('\n');
             }
-            pieces.push(plain);
         }
     }
+    pieces.push(plain);
     pieces
 }
 
@@ -135,11 +137,11 @@ mod tests {
 
     #[test]
     fn what_is_no_checkpoint_is_said() {
-        let (witnessed, problems) = compare("good morning\nPeterNeumann\nis here", &[KEY.parse().unwrap()], &Hashes::default());
+        let (witnessed, problems) = compare("good morning\nPeterNeumann\nis here", &Chain::of(KEY.parse().unwrap()), &Hashes::default());
         assert_eq!(witnessed, Witnessed::default());
         assert_eq!(problems, [Problem::NoAnchors { why: "there are no lines with the log's name, a number and a root" }]);
         let unsigned = "PeterNeumann\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
-        let (_, problems) = compare(unsigned, &[KEY.parse().unwrap()], &Hashes::default());
+        let (_, problems) = compare(unsigned, &Chain::of(KEY.parse().unwrap()), &Hashes::default());
         assert_eq!(problems, [Problem::Note { whence: "the checkpoint of 7 entries in chat".into(), why: BadNote::Form }]);
     }
 }

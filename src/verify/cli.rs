@@ -21,7 +21,8 @@ pub enum Command {
     ///
     /// Example: stanch audit verify --anchors incident-channel.json /var/lib/stanch
     Verify {
-        /// Compares the checkpoints that were posted in chat with the log: an export of the channel, or the messages as text.
+        /// Compares the checkpoints that were posted in chat with the log: an export of the channel (a JSON file, or a folder of them), or the
+        /// messages as text.
         #[arg(long, value_name = "FILE")]
         anchors: Option<PathBuf>,
         /// The log's public key as it was noted when Stanch was set up, or a file that holds it; the log's own file is believed otherwise.
@@ -104,7 +105,11 @@ pub struct Place {
 }
 
 impl Place {
-    fn log(self, default: impl FnOnce() -> anyhow::Result<PathBuf>) -> anyhow::Result<PathBuf> {
+    /// The folder of the log.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn log(self, default: impl FnOnce() -> anyhow::Result<PathBuf>) -> anyhow::Result<PathBuf> {
         let folder = log_folder(&self.folder.map_or_else(default, Ok)?);
         anyhow::ensure!(folder.is_dir(), "there is no folder `{}`; name the data folder of Stanch, or a copy of its log", folder.display());
         Ok(folder)
@@ -118,7 +123,7 @@ impl Place {
 pub fn run(command: Command, default: impl FnOnce() -> anyhow::Result<PathBuf>, out: &mut dyn Write) -> anyhow::Result<bool> {
     match command {
         Command::Verify { anchors, key, place } => {
-            let anchors = anchors.as_deref().map(read).transpose()?;
+            let anchors = anchors.as_deref().map(chat).transpose()?;
             let expected = Expected { key: key.as_deref().map(known_key).transpose()?, anchors };
             let folder = place.log(default)?;
             let report = verify(&folder, &expected);
@@ -189,6 +194,26 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+/// What chat saw: a file, or every JSON file in a folder, in which Slack's exports have one for each day.
+fn chat(path: &Path) -> anyhow::Result<String> {
+    if !path.is_dir() {
+        return read(path);
+    }
+    let (mut text, mut open) = (String::new(), vec![path.to_owned()]);
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list `{}`", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "json") {
+                text.push_str(&read(&path)?);
+                text.push('\n');
+            }
+        }
+    }
+    Ok(text)
 }
 
 /// A key, or a file with one.

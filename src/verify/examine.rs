@@ -9,6 +9,7 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 
+use super::chain::{Chain, Handover};
 use super::files::{Inventory, Journal, Part, bundled, hashes, inventory};
 use super::hash::{Hashes, WIDTH, of_entry};
 use super::note::{Checkpoint, Key};
@@ -82,12 +83,12 @@ impl<'f> Examination<'f> {
     }
 
     fn compare_all(&mut self, expected: &Expected) -> Report {
-        let key = self.key(expected);
-        let checkpoint = key.as_ref().and_then(|key| self.signed(key));
+        let chain = self.key(expected);
+        let checkpoint = chain.as_ref().and_then(|chain| self.signed(&chain.current));
         self.require_tiles(checkpoint.as_ref());
-        let witnessed = match (&expected.anchors, &key) {
-            (Some(text), Some(key)) => {
-                let (witnessed, problems) = anchors::compare(text, std::slice::from_ref(key), &self.hashes);
+        let witnessed = match (&expected.anchors, &chain) {
+            (Some(text), Some(chain)) => {
+                let (witnessed, problems) = anchors::compare(text, chain, &self.hashes);
                 self.problems.extend(problems);
                 Some(witnessed)
             }
@@ -102,7 +103,7 @@ impl<'f> Examination<'f> {
             problems: std::mem::take(&mut self.problems),
             entries: self.hashes.size(),
             checkpoint,
-            key,
+            key: chain.map(|chain| chain.current),
             first: self.replay.first,
             last: self.replay.last,
             requests,
@@ -308,7 +309,9 @@ impl<'f> Examination<'f> {
     /// What readers need: every full tile, and for the checkpoint the partial ones at the right edge.
     fn require_tiles(&mut self, checkpoint: Option<&Checkpoint>) {
         let size = self.hashes.size();
-        let signed = checkpoint.map_or(0, |checkpoint| checkpoint.size.min(size));
+        // Of a log that is shorter than its checkpoint, other problems tell more.
+        let signed = checkpoint.map_or(0, |checkpoint| checkpoint.size).min(size);
+        let is_cut = checkpoint.is_some_and(|checkpoint| checkpoint.size > size);
         // The journal may be full while its bundle is not written yet.
         let sealed = self.inventory.parts.iter().filter(|part| part.level.is_none() && part.width == WIDTH).count() as u64;
         let mut level = Some(0_u8);
@@ -319,7 +322,7 @@ impl<'f> Examination<'f> {
                 self.require(Part { level: Some(this), index, width: WIDTH });
             }
             let (index, width) = ((signed >> shift) / WIDTH as u64, usize::try_from((signed >> shift) % WIDTH as u64).unwrap_or(0));
-            if width > 0 {
+            if width > 0 && !is_cut {
                 self.require(Part { level: Some(this), index, width });
                 if this == 0 {
                     self.require(Part::bundle(index, width));
@@ -337,21 +340,57 @@ impl<'f> Examination<'f> {
         }
     }
 
-    fn key(&mut self, expected: &Expected) -> Option<Key> {
+    fn key(&mut self, expected: &Expected) -> Option<Chain> {
         let text = self.required("verifier-key").and_then(|bytes| self.utf8("verifier-key", bytes))?;
         let found: Key = match text.strip_suffix('\n').unwrap_or_default().parse::<Key>().map(|key| (key.to_string() + "\n" == text, key)) {
             Ok((true, key)) => key,
             Ok((false, _)) => return self.no_key("it is not spelt as it must be"),
             Err(why) => return self.no_key(&why.to_string()),
         };
-        if let Some(expected) = expected.key.as_ref().filter(|expected| **expected != found) {
-            self.problems.push(Problem::AnotherKey { found: found.to_string(), expected: expected.to_string() });
-        }
         self.compare_secret(&found);
-        Some(expected.key.clone().unwrap_or(found))
+        let chain = self.chain(found);
+        match &expected.key {
+            Some(key) if !chain.keys().contains(key) => {
+                self.problems.push(Problem::AnotherKey { found: chain.current.to_string(), expected: key.to_string() });
+                Some(Chain::of(key.clone()))
+            }
+            Some(_) | None => Some(chain),
+        }
     }
 
-    fn no_key(&mut self, why: &str) -> Option<Key> {
+    /// Follows the hand-overs from key to key, and holds them against the entries that record them.
+    fn chain(&mut self, current: Key) -> Chain {
+        let mut chain = Chain::of(current);
+        let mut last: Option<Key> = None;
+        for number in 1.. {
+            let file = format!("rotations/{number:03}");
+            if !self.inventory.others.contains_key(&file) {
+                break;
+            }
+            let Some(note) = self.required(&file).and_then(|bytes| self.utf8(&file, bytes)) else { break };
+            match Handover::open(&note) {
+                Ok(Handover { from, .. }) if last.as_ref().is_some_and(|last| *last != from) => {
+                    self.malformed(&file, "it does not go on from the key before");
+                }
+                Ok(Handover { from, to, checkpoint }) => {
+                    chain.retired.push((from, checkpoint.size));
+                    last = Some(to);
+                    self.compare_root(&file, &checkpoint);
+                }
+                Err(why) => self.problems.push(Problem::Note { whence: format!("`{file}`"), why }),
+            }
+        }
+        if let Some(last) = last.filter(|last| *last != chain.current) {
+            self.malformed("verifier-key", &format!("the log was handed over to {last}"));
+        }
+        let keys: Vec<String> = chain.keys().iter().map(Key::to_string).collect();
+        for (index, _) in self.replay.rotations.iter().filter(|(_, key)| !keys.contains(key)) {
+            self.problems.push(Problem::Missing { file: "rotations".into(), index: Some(*index) });
+        }
+        chain
+    }
+
+    fn no_key(&mut self, why: &str) -> Option<Chain> {
         self.malformed("verifier-key", why);
         None
     }
@@ -383,15 +422,17 @@ impl<'f> Examination<'f> {
                 return None;
             }
         };
+        self.compare_root("checkpoint", &checkpoint);
+        Some(checkpoint)
+    }
+
+    fn compare_root(&mut self, file: &str, checkpoint: &Checkpoint) {
+        let (file, size) = (file.to_owned(), self.hashes.size());
         match self.hashes.root(checkpoint.size) {
-            None => {
-                let (size, reaches) = (self.hashes.size(), checkpoint.size);
-                self.problems.push(Problem::Cut { size, file: "checkpoint".into(), reaches });
-            }
-            Some(root) if root != checkpoint.root => self.problems.push(Problem::NotSigned { size: checkpoint.size }),
+            None => self.problems.push(Problem::Cut { size, file, reaches: checkpoint.size }),
+            Some(root) if root != checkpoint.root => self.problems.push(Problem::NotSigned { file, size: checkpoint.size }),
             Some(_) => {}
         }
-        Some(checkpoint)
     }
 
     /// Files beside the tiles. The reserve is space full of zeros, the lock is empty.
@@ -399,6 +440,8 @@ impl<'f> Examination<'f> {
         for (name, kind) in self.inventory.others.clone() {
             match name.as_str() {
                 "checkpoint" | "journal" | "verifier-key" | "signing-key" if kind.is_file() => {}
+                // Read where the keys are.
+                rotation if kind.is_file() && is_rotation(rotation) => {}
                 "lock" | "reserve" if kind.is_file() => {
                     let bytes = self.read(&name).unwrap_or_default();
                     let blank = if name == "lock" { bytes.is_empty() } else { bytes.iter().all(|byte| *byte == 0) };
@@ -410,6 +453,11 @@ impl<'f> Examination<'f> {
             }
         }
     }
+}
+
+/// `rotations/001` …
+fn is_rotation(file: &str) -> bool {
+    file.strip_prefix("rotations/").is_some_and(|number| number.len() >= 3 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn unreadable(file: &str, error: &io::Error) -> Problem {

@@ -10,6 +10,7 @@
 //! Who has the secret key can write another history. Only checkpoints that were kept elsewhere (the anchors) tell.
 
 mod anchors;
+mod chain;
 pub mod cli;
 mod examine;
 mod export;

@@ -45,6 +45,9 @@ pub enum BadNote {
     /// No known key signed it.
     #[error("it is not signed by the key of this log")]
     Unsigned,
+    /// A key signed it after its time.
+    #[error("it is signed by a key that had been retired before")]
+    Retired,
     /// A known key's signature is wrong.
     #[error("its signature is wrong")]
     Forged,
@@ -110,33 +113,38 @@ impl Checkpoint {
         if read.to_string() == text { Ok(read) } else { Err(BadNote::Form) }
     }
 
-    /// Reads a signed checkpoint of the log whose keys these are: signed by at least one of them, and not wrongly by any. Signatures by
-    /// others are passed over, as the specification demands.
+    /// Reads a signed checkpoint of the log whose keys these are.
     ///
     /// # Errors
     /// [`BadNote`].
     pub fn open(note: &str, keys: &[Key]) -> Result<Self, BadNote> {
-        if note.len() > LONGEST_NOTE || note.chars().any(|c| c < ' ' && c != '\n') {
-            return Err(BadNote::Form);
-        }
-        let blank = note.rfind("\n\n").ok_or(BadNote::Form)?;
-        let (text, signatures) = note.split_at_checked(blank + 1).ok_or(BadNote::Form)?;
-        let signatures = signatures.strip_prefix('\n').and_then(|rest| rest.strip_suffix('\n')).ok_or(BadNote::Form)?;
-        let mut signed = false;
-        for line in signatures.split('\n') {
-            let (name, encoded) = line.strip_prefix("— ").and_then(|rest| rest.split_once(' ')).ok_or(BadNote::Form)?;
-            let bytes = STANDARD.decode(encoded).map_err(|_| BadNote::Form)?;
-            let (id, signature) = bytes.split_first_chunk::<4>().ok_or(BadNote::Form)?;
-            for key in keys.iter().filter(|key| key.name == name && key.id == *id) {
-                let signature = Signature::from_slice(signature).map_err(|_| BadNote::Forged)?;
-                key.key.verify_strict(text.as_bytes(), &signature).map_err(|_| BadNote::Forged)?;
-                signed = true;
-            }
-        }
-        let checkpoint = Self::parse(text)?;
-        let ours = keys.iter().any(|key| key.name == checkpoint.origin);
-        if signed && ours { Ok(checkpoint) } else { Err(BadNote::Unsigned) }
+        signers(note, keys)?;
+        let (text, _) = note.rsplit_once("\n\n").ok_or(BadNote::Form)?;
+        let checkpoint = Self::parse(&format!("{text}\n"))?;
+        if keys.iter().any(|key| key.name == checkpoint.origin) { Ok(checkpoint) } else { Err(BadNote::Unsigned) }
     }
+}
+
+/// Which of the keys signed a note: at least one, and none wrongly. Signatures by others are passed over, as the specification demands.
+pub(super) fn signers<'k>(note: &str, keys: &'k [Key]) -> Result<Vec<&'k Key>, BadNote> {
+    if note.len() > LONGEST_NOTE || note.chars().any(|c| c < ' ' && c != '\n') {
+        return Err(BadNote::Form);
+    }
+    let blank = note.rfind("\n\n").ok_or(BadNote::Form)?;
+    let (text, signatures) = note.split_at_checked(blank + 1).ok_or(BadNote::Form)?;
+    let signatures = signatures.strip_prefix('\n').and_then(|rest| rest.strip_suffix('\n')).ok_or(BadNote::Form)?;
+    let mut signed = Vec::new();
+    for line in signatures.split('\n') {
+        let (name, encoded) = line.strip_prefix("— ").and_then(|rest| rest.split_once(' ')).ok_or(BadNote::Form)?;
+        let bytes = STANDARD.decode(encoded).map_err(|_| BadNote::Form)?;
+        let (id, signature) = bytes.split_first_chunk::<4>().ok_or(BadNote::Form)?;
+        for key in keys.iter().filter(|key| key.name == name && key.id == *id) {
+            let signature = Signature::from_slice(signature).map_err(|_| BadNote::Forged)?;
+            key.key.verify_strict(text.as_bytes(), &signature).map_err(|_| BadNote::Forged)?;
+            signed.push(key);
+        }
+    }
+    if signed.is_empty() { Err(BadNote::Unsigned) } else { Ok(signed) }
 }
 
 /// The text that is signed.

@@ -60,8 +60,10 @@ pub enum Problem {
         reaches: u64,
     },
     /// The entries are not those that were signed.
-    #[error("the first {size} entries are not those that `checkpoint` signed")]
+    #[error("the first {size} entries are not those that `{file}` signed")]
     NotSigned {
+        /// The checkpoint, or the hand-over to another key.
+        file: String,
         /// Size of the checkpoint.
         size: u64,
     },

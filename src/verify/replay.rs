@@ -16,6 +16,8 @@ pub(super) struct Replay {
     pub last: Option<Timestamp>,
     /// The first entry that could not be followed.
     pub broken: Option<Problem>,
+    /// Keys that the log was handed over from and to, by the entry that says so.
+    pub rotations: Vec<(u64, String)>,
 }
 
 impl Replay {
@@ -26,7 +28,8 @@ impl Replay {
         }
         let broken = match serde_json::from_slice::<Entry>(bytes) {
             Ok(entry) => {
-                let at = time(bytes);
+                let (at, keys) = told(bytes);
+                self.rotations.extend(keys.into_iter().map(|key| (index, key)));
                 self.first = self.first.or(at);
                 self.last = at.or(self.last);
                 self.memory.follow(&entry).err().map(|why| format!("entry {index} is not lawful: {why}"))
@@ -42,11 +45,16 @@ impl Replay {
     }
 }
 
-/// When an entry was made: every kind says so under the same name.
-fn time(bytes: &[u8]) -> Option<Timestamp> {
+/// When an entry was made, which every kind says under the same name, and between which keys it hands the log over.
+fn told(bytes: &[u8]) -> (Option<Timestamp>, Vec<String>) {
     #[derive(Deserialize)]
-    struct Dated {
+    struct Told {
+        entry: String,
         at: Timestamp,
+        from: Option<String>,
+        to: Option<String>,
     }
-    serde_json::from_slice::<Dated>(bytes).ok().map(|dated| dated.at)
+    let Ok(told) = serde_json::from_slice::<Told>(bytes) else { return (None, vec![]) };
+    let keys = [told.from, told.to].into_iter().flatten().filter(|_| told.entry == "key_rotated");
+    (Some(told.at), keys.collect())
 }

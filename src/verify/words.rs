@@ -32,10 +32,11 @@ pub fn told(folder: &Path, report: &Report) -> String {
         line("key", key.to_string());
     }
     if report.problems.is_empty() {
-        line("history", format!("lawful; {} requests, {} of them open", report.requests, report.open));
+        line("history", format!("lawful; {}, {} of them open", counted(report.requests, "request"), report.open));
     }
     if let Some(witnessed) = &report.witnessed {
-        line("chat", format!("{} checkpoints agree; the newest covers {} entries", witnessed.agreeing, witnessed.newest));
+        let agreeing = counted(witnessed.agreeing, "checkpoint");
+        line("chat", format!("{agreeing} found to be of this log; the newest covers {} entries", witnessed.newest));
     }
     if !report.ignored.is_empty() {
         line("not checked", format!("no part of the log: {}", report.ignored.join(", ")));
@@ -49,11 +50,10 @@ pub fn told(folder: &Path, report: &Report) -> String {
 }
 
 fn verdict(report: &Report) -> String {
-    let count = match report.problems.len() {
-        0 => return "as it was written".into(),
-        1 => "1 problem".to_owned(),
-        count => format!("{count} problems"),
-    };
+    if report.problems.is_empty() {
+        return "as it was written".into();
+    }
+    let count = counted(report.problems.len(), "problem");
     match report.problems.iter().find_map(super::Problem::index) {
         Some(index) => format!("{count}, the first bad entry is {index}"),
         None => count,
@@ -82,6 +82,10 @@ fn advice(text: &mut String, report: &Report) {
     if unsigned > 0 {
         text.push_str(&format!("hint: the newest {unsigned} entries are not signed yet; the next checkpoint covers them\n"));
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn time(at: Timestamp) -> String {

@@ -40,7 +40,16 @@ fn what_is_left_out_has_a_default() {
     let config = Config::from_toml(GOOD).unwrap();
     assert_eq!(config.channels, [("C1".to_owned(), "a".parse().unwrap())].into());
     assert_eq!((config.slack.bot_token, config.slack.app_token), (SecretSource::Env("BOT".into()), SecretSource::File("app".into())));
+    assert_eq!(config.witness, None);
     assert_eq!((config.compute_endpoint, config.slack.emoji.yes.as_str()), (None, "white_check_mark"));
+}
+
+#[test]
+fn a_second_channel_may_witness_the_log() {
+    let config = Config::from_toml(&format!("{GOOD}[audit]\nchannel = \"C2\"")).unwrap();
+    assert_eq!(config.witness.as_deref(), Some("C2"));
+    let found = problems(&format!("{GOOD}[audit]\nchannel = \"#audit\""));
+    assert_eq!(found, ["[audit]: `channel` must be the id of a Slack channel, such as `C012ABCDEF`, not its name"]);
 }
 
 #[test]

@@ -57,6 +57,17 @@ fn the_core_and_the_commands_do_no_io() {
     }
 }
 
+/// A defect that both had would hide itself.
+#[test]
+fn the_verifier_of_the_log_shares_nothing_with_its_writer() {
+    for (path, text) in sources("src/verify") {
+        assert!(!text.contains("adapters"), "{} uses an adapter", path.display());
+    }
+    for (path, text) in sources("src/adapters/audit") {
+        assert!(!text.contains("crate::verify"), "{} uses the verifier", path.display());
+    }
+}
+
 #[test]
 fn only_the_engine_makes_licences() {
     for (path, text) in sources("src") {

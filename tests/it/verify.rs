@@ -2,9 +2,13 @@
 //! every way; and every file of one, bit by bit.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code fails by panicking")]
 
+mod backup;
 mod command;
+mod golden;
 mod independent;
 mod logs;
+mod rotation;
+mod size;
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +17,7 @@ use std::sync::{LazyLock, Mutex};
 use logs::{ORIGIN, Tampering, anchored, append, log_of, tamperings, with_key_of};
 use proptest::prelude::*;
 use stanch::adapters::audit::Log;
-use stanch::verify::{Expected, Problem, Report, told, verify};
+use stanch::verify::{Entries, Expected, Problem, Report, told, verify};
 use tempfile::TempDir;
 
 fn check(folder: &std::path::Path) -> Report {
@@ -135,6 +139,31 @@ fn a_history_that_breaks_the_rules_is_told() {
     let report = check(folder.path());
     assert_eq!(report.problems.len(), 1);
     assert!(report.problems[0].to_string().starts_with("entry 3 is not lawful: "), "{}", report.problems[0]);
+}
+
+/// `audit tail -f`: over the ends of bundles, and while the journal is begun anew.
+#[test]
+fn a_log_that_grows_is_followed_entry_by_entry() {
+    let folder = log_of(250, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut log, _) = Log::open(folder.path(), ORIGIN).unwrap();
+            for first in (250..800).step_by(5) {
+                log.append(&logs::entries(first..first + 5)).unwrap();
+            }
+        });
+        let mut entries = Entries::from(folder.path(), 240);
+        for expected in 240..800_usize {
+            let (index, bytes) = loop {
+                if let Some(found) = entries.next_entry().unwrap() {
+                    break found;
+                }
+                std::thread::yield_now();
+            };
+            assert_eq!((index, bytes), (expected as u64, logs::entry(expected, "1")));
+        }
+        assert_eq!(entries.next_entry().unwrap(), None);
+    });
 }
 
 /// Verification may run at any time, and on a folder that cannot be written.

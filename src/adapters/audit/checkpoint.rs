@@ -22,7 +22,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn text(&self) -> String {
+    /// What is signed.
+    pub(super) fn text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
     }
 
@@ -30,9 +31,7 @@ impl Checkpoint {
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> String {
         let text = self.text();
-        let mut signature = key_hash(&self.origin, &key.verifying_key()).to_vec();
-        signature.extend(key.sign(text.as_bytes()).to_bytes());
-        format!("{text}\n— {} {}\n", self.origin, STANDARD.encode(signature))
+        format!("{text}\n{}", signature_line(&self.origin, key, &text))
     }
 
     /// Reads a signed note. `None` unless it has exactly the form that [`Checkpoint::sign`] writes and a valid signature by the key.
@@ -57,6 +56,13 @@ impl Checkpoint {
     fn is_spelt(&self, text: &str) -> bool {
         self.text().strip_suffix('\n') == Some(text)
     }
+}
+
+/// A signature as `signed-note` writes it, with its line end.
+pub(super) fn signature_line(name: &str, key: &SigningKey, text: &str) -> String {
+    let mut signature = key_hash(name, &key.verifying_key()).to_vec();
+    signature.extend(key.sign(text.as_bytes()).to_bytes());
+    format!("— {name} {}\n", STANDARD.encode(signature))
 }
 
 /// The verifier key as `signed-note` writes it: `NAME+HASH+BASE64`.

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -13,15 +14,21 @@ use super::checkpoint::{Checkpoint, verifier_key};
 use super::error::AuditError;
 use super::merkle::{Hash, TILE_WIDTH};
 
+/// How often the lock is asked for. A program that another thread is just starting has this process's files, locked ones too, until it takes
+/// its own shape: that takes milliseconds.
+const LOCK_TRIES: u32 = 10;
+/// Time between two of these.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
 /// Makes an error of an I/O error.
 pub fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AuditError {
     let path = path.to_owned();
     move |source| AuditError::Io { what, path, source }
 }
 
-/// Creates the log's folder, readable by its owner alone.
+/// Creates the log's folder, readable by its owner alone. The one for hand-overs is always there, so that a backup can name it.
 pub fn create_folder(folder: &Path) -> Result<(), AuditError> {
-    fs::create_dir_all(folder).map_err(failed("create", folder))?;
+    fs::create_dir_all(folder.join("rotations")).map_err(failed("create", folder))?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed("protect", folder))
 }
 
@@ -29,36 +36,51 @@ pub fn create_folder(folder: &Path) -> Result<(), AuditError> {
 pub fn lock(folder: &Path) -> Result<File, AuditError> {
     let path = folder.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed("open", &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(AuditError::InUse { folder: folder.to_owned() }),
-        Err(error) => Err(failed("lock", &path)(error.into())),
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(BETWEEN_TRIES),
+            Err(error) => return Err(failed("lock", &path)(error.into())),
+        }
     }
+    Err(AuditError::InUse { folder: folder.to_owned() })
 }
 
 /// Reads the signing key, or makes one on first start, together with the public verifier key.
 pub fn signing_key(folder: &Path, origin: &str) -> Result<SigningKey, AuditError> {
     let path = folder.join("signing-key");
-    let damaged = || AuditError::DamagedKey { path: path.clone() };
-    let key = match fs::read(&path) {
-        Ok(bytes) => {
-            let mode = fs::metadata(&path).map_err(failed("read", &path))?.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(AuditError::ExposedKey { path, mode });
-            }
-            SigningKey::from_pkcs8_der(&bytes).map_err(|_| damaged())?
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut seed = [0; 32];
-            getrandom::fill(&mut seed).map_err(|error| failed("draw randomness for", &path)(io::Error::other(error)))?;
-            let key = SigningKey::from_bytes(&seed);
-            replace(&path, key.to_pkcs8_der().map_err(|_| damaged())?.as_bytes())?;
-            key
-        }
-        Err(error) => return Err(failed("read", &path)(error)),
-    };
+    let key = read_key(&path)?.map_or_else(|| new_key(&path), Ok)?;
     replace(&folder.join("verifier-key"), format!("{}\n", verifier_key(origin, &key.verifying_key())).as_bytes())?;
     Ok(key)
+}
+
+/// Reads a secret key that nobody else can read; `None` if there is none.
+pub fn read_key(path: &Path) -> Result<Option<SigningKey>, AuditError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", path)(error)),
+    };
+    let mode = fs::metadata(path).map_err(failed("read", path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(AuditError::ExposedKey { path: path.to_owned(), mode });
+    }
+    SigningKey::from_pkcs8_der(&bytes).map(Some).map_err(|_| AuditError::DamagedKey { path: path.to_owned() })
+}
+
+/// Makes a secret key and keeps it.
+pub fn new_key(path: &Path) -> Result<SigningKey, AuditError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| failed("draw randomness for", path)(io::Error::other(error)))?;
+    let key = SigningKey::from_bytes(&seed);
+    replace(path, key.to_pkcs8_der().map_err(|_| AuditError::DamagedKey { path: path.to_owned() })?.as_bytes())?;
+    Ok(key)
+}
+
+/// Puts a file in another one's place, durably.
+pub fn rename(from: &Path, to: &Path) -> Result<(), AuditError> {
+    fs::rename(from, to).map_err(failed("replace", to))?;
+    to.parent().map_or(Ok(()), sync_folder)
 }
 
 /// The last signed checkpoint, if there is one.
@@ -120,6 +142,15 @@ pub fn write_bundle(folder: &Path, index: u64, entries: &[Vec<u8>]) -> Result<()
 /// Writes a hash tile, full or partial by its length.
 pub fn write_tile(folder: &Path, level: usize, index: u64, hashes: &[Hash]) -> Result<(), AuditError> {
     replace(&tile_path(folder, &level.to_string(), index, hashes.len()), hashes.as_flattened())
+}
+
+/// Takes away the partial tiles that a full one replaces, as the specification allows: each checkpoint leaves one behind, and a partial
+/// bundle can be as large as a full one. What stays after all costs space and nothing else.
+pub fn forget_partial(folder: &Path, level: Option<usize>, index: u64) {
+    let level = level.map_or("entries".to_owned(), |level| level.to_string());
+    if let Some(parts) = tile_path(folder, &level, index, 1).parent() {
+        let _ = fs::remove_dir_all(parts);
+    }
 }
 
 fn bundle_path(folder: &Path, index: u64, width: usize) -> PathBuf {

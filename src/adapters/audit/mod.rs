@@ -1,13 +1,14 @@
 //! The audit log: append-only, durable before it answers, in C2SP `tlog-tiles` layout with signed checkpoints.
 //!
 //! Files in the log's folder: `checkpoint`, `tile/…` and `tile/entries/…` as the specification says; `journal` with the entries that are not
-//! yet in a full bundle; `signing-key` (PKCS#8 DER, mode 0600), `verifier-key`, `lock`; `reserve`, space that is given up when the disk is full.
+//! yet in a full bundle; `signing-key` (PKCS#8 DER, mode 0600), `verifier-key`, `rotations/NNN` from one key to the next, `lock`; `reserve`, space that is given up when the disk is full.
 
 mod checkpoint;
 mod error;
 mod files;
 mod journal;
 mod merkle;
+mod rotation;
 mod writer;
 
 use std::fs::File;
@@ -22,6 +23,7 @@ pub use error::AuditError;
 use journal::Journal;
 use merkle::FullTile;
 pub use merkle::{Hash, TILE_WIDTH, Tree};
+pub use rotation::Rotation;
 pub use writer::AuditWriter;
 
 /// Longest entry in bytes: a bundle stores lengths in 16 bits.
@@ -65,6 +67,7 @@ impl Log {
     pub fn open(folder: &Path, origin: &str) -> Result<(Self, Opened), AuditError> {
         files::create_folder(folder)?;
         let lock = files::lock(folder)?;
+        rotation::resume(folder, origin)?;
         let key = files::signing_key(folder, origin)?;
         let witnessed = files::checkpoint(folder, origin, &key.verifying_key())?;
         let bundles = files::full_bundles(folder)?;
@@ -173,8 +176,11 @@ impl Log {
             files::write_tile(&self.folder, tile.level, tile.index, &tile.hashes)?;
         }
         let entries = std::mem::take(&mut self.tail);
-        files::write_bundle(&self.folder, self.tree.size() / TILE_WIDTH as u64 - 1, &entries)?;
+        let index = self.tree.size() / TILE_WIDTH as u64 - 1;
+        files::write_bundle(&self.folder, index, &entries)?;
         self.journal = Journal::create(&self.folder, self.tree.size())?;
+        full.iter().for_each(|tile| files::forget_partial(&self.folder, Some(tile.level), tile.index));
+        files::forget_partial(&self.folder, None, index);
         Ok(())
     }
 }

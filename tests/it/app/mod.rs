@@ -6,6 +6,7 @@ mod copying;
 mod crash;
 mod fakes;
 mod incident;
+mod witness;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,6 +68,7 @@ fn begin(outside: &Arc<Outside>) -> Life {
             limits: Limits::default(),
             node_access: Default::default(),
             channels: [(channel(), facts.name.clone())].into(),
+            witness: outside.witness.lock().unwrap().clone(),
             pace: Duration::ZERO,
             own: Default::default(),
             attach_limit_bytes: outside.attach.lock().unwrap().then_some(1_024),
@@ -98,6 +100,13 @@ impl Theatre {
         let outside = Outside::new(crate::plans::facts(), Death::Never);
         *outside.copies.lock().unwrap() = true;
         outside.copy_faults.lock().unwrap().extend(faults);
+        Self { life: begin(&outside), outside, deliveries: AtomicU64::new(0) }
+    }
+
+    /// With a channel that sees the head of the log.
+    pub fn witnessed_in(channel: &ChannelRef) -> Self {
+        let outside = Outside::new(crate::plans::facts(), Death::Never);
+        *outside.witness.lock().unwrap() = Some(channel.clone());
         Self { life: begin(&outside), outside, deliveries: AtomicU64::new(0) }
     }
 

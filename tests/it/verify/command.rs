@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Parser;
 use stanch::verify::cli::{Command, run};
 
-use super::logs::{Tampering, anchored, entry, log_of, tamperings};
+use super::logs::{Tampering, anchored, append, entry, log_of, tamperings};
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -41,7 +41,7 @@ fn verify_tells_people_what_there_is() {
     let expected = format!(
         "Audit log in {}: as it was written\n  entries      310, from 2026-01-01 00:00:00 UTC to 2026-01-01 00:05:09 UTC\n  \
          signed       300 entries, root {root}\n  key          {}\n  history      lawful; 0 requests, 0 of them open\n  \
-         chat         1 checkpoints agree; the newest covers 300 entries\n  not checked  no part of the log: chat.txt\n\
+         chat         1 checkpoint found to be of this log; the newest covers 300 entries\n  not checked  no part of the log: chat.txt\n\
          hint: the newest 10 entries are not signed yet; the next checkpoint covers them\n",
         path.display(),
         key.trim_end()
@@ -57,6 +57,26 @@ fn verify_tells_people_what_there_is() {
         (done, said.as_str()),
         (false, "error: `nothing` is neither a key nor a file: it is no Ed25519 key of the form NAME+ID+BASE64")
     );
+}
+
+/// An export has a folder for each channel, and a file for each day.
+#[test]
+fn verify_reads_the_export_of_a_workspace() {
+    let (folder, export) = (log_of(0, 0), tempfile::tempdir().unwrap());
+    fs::create_dir(export.path().join("incidents")).unwrap();
+    fs::write(export.path().join("readme.txt"), "no JSON").unwrap();
+    fs::write(export.path().join("users.json"), "[]").unwrap();
+    for day in ["2026-01-01", "2026-01-02"] {
+        let messages = serde_json::json!([{"type": "message", "text": anchored(&append(folder.path(), 20, "1"))}, {"text": "thanks"}]);
+        fs::write(export.path().join(format!("incidents/{day}.json")), serde_json::to_string_pretty(&messages).unwrap()).unwrap();
+    }
+    let (done, said) = audit(&["verify", "--anchors", text(export.path()), text(folder.path())]);
+    assert!(done, "{said}");
+    assert!(said.contains("\n  chat         2 checkpoints found to be of this log; the newest covers 40 entries\n"), "{said}");
+    fs::remove_dir_all(export.path().join("incidents")).unwrap();
+    let (done, said) = audit(&["verify", "--anchors", text(export.path()), text(folder.path())]);
+    assert!(!done);
+    assert!(said.contains("problem: no checkpoint was found in the anchors"), "{said}");
 }
 
 #[test]

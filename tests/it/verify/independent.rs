@@ -66,7 +66,8 @@ fn both_tell_rollback_and_fork_by_what_chat_saw() {
     let all: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     judged(&verifier, folder.path(), &all).unwrap();
     let older = with_key_of(folder.path());
-    append(older.path(), 151, "ours");
+    append(older.path(), 1, "1");
+    append(older.path(), 150, "ours");
     assert!(judged(&verifier, older.path(), &all).unwrap_err().ends_with("it covers 301 entries, the log has 151"));
     append(older.path(), 500, "theirs");
     judged(&verifier, older.path(), &[]).unwrap();
@@ -106,6 +107,9 @@ async fn both_accept_the_log_of_a_quarantine_and_what_chat_saw_of_it() {
     // While it runs.
     assert_eq!(verify(&log, &Expected::default()).problems, []);
     let slack = stage.slack();
+    let moments = ["request", "approval", "start", "end"].map(|moment| format!("audit log at {moment}\n"));
+    let patience = std::time::Duration::from_secs(60);
+    slack.wait_until(|view| moments.iter().all(|moment| view.to_string().contains(moment)), patience).await.unwrap();
     let messages: Vec<_> = slack.look(|view| view.channels()).iter().flat_map(|channel| slack.channel_transcript(channel)).collect();
     let export = messages.iter().map(|message| serde_json::json!({"ts": message.ts, "text": message.text, "blocks": message.blocks}));
     let export = serde_json::Value::Array(export.collect()).to_string();
@@ -116,7 +120,7 @@ async fn both_accept_the_log_of_a_quarantine_and_what_chat_saw_of_it() {
         let report = verify(&log, &Expected { anchors: Some(anchors), key: None });
         assert_eq!(report.problems, []);
         let seen = report.witnessed.unwrap();
-        assert!(seen.agreeing >= 3 && seen.newest <= report.entries, "{seen:?}");
+        assert!(seen.agreeing >= 4 && seen.newest <= report.entries, "{seen:?}");
         assert_eq!((report.requests, report.open), (1, 0));
     }
     let Some(verifier) = independent() else { return };

@@ -31,7 +31,12 @@ pub fn log_of(signed: usize, more: usize) -> TempDir {
 
 /// Appends entries and returns the checkpoint of them.
 pub fn append(folder: &Path, count: usize, version: &str) -> String {
-    let (mut log, _) = Log::open(folder, ORIGIN).unwrap();
+    append_as(folder, ORIGIN, count, version)
+}
+
+/// The same for a log of another name.
+pub fn append_as(folder: &Path, origin: &str, count: usize, version: &str) -> String {
+    let (mut log, _) = Log::open(folder, origin).unwrap();
     let first = usize::try_from(log.size()).unwrap();
     log.append(&(first..first + count).map(|number| entry(number, version)).collect::<Vec<_>>()).unwrap();
     log.checkpoint().unwrap()
@@ -155,6 +160,7 @@ pub fn tamperings() -> Vec<Tampering> {
     all
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn public_tamperings() -> Vec<Tampering> {
     vec![
         Tampering {
