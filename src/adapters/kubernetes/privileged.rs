@@ -238,8 +238,10 @@ impl Runner<'_> {
     async fn delete(&mut self, name: &str, uid: &str) -> bool {
         let path = format!("{}/{name}", self.pods());
         let options = json!({ "gracePeriodSeconds": 0, "preconditions": { "uid": uid } });
-        // Whatever it answers, the pod is there or not.
-        let _ = self.session.delete(&path, &options).await;
+        // Whatever else it answers, the pod is there or not.
+        if let Err(Fault::Refused { .. }) = self.session.delete(&path, &options).await {
+            return false;
+        }
         let deadline = Instant::now() + GONE_LIMIT;
         loop {
             match self.session.get(&path).await {
