@@ -182,6 +182,11 @@ impl KubernetesEmulator {
         self.set_node_condition(node, &json!({ "type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": message }))
     }
 
+    /// Makes a namespace.
+    pub fn add_namespace(&self, ns: &str) {
+        self.cluster.write(|state, now| seed::add_namespace(state, ns, now));
+    }
+
     /// Keeps a container from ending when it is asked to: it has to be killed.
     ///
     /// # Errors
