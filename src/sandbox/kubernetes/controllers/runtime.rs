@@ -58,7 +58,7 @@ fn crictl(state: &mut State, node: &str, words: &[&str], now: Timestamp) -> Ende
         ["rm", "-f", id] => (*id, 0, true),
         _ => return failed(1, "No help topic for that"),
     };
-    if running(state, node, id).is_none() && !state.remains.get(id).is_some_and(|remains| remains.node == node) {
+    if running(state, node, id).is_none() && state.remains.get(id).is_none_or(|remains| remains.node != node) {
         let what = if removes { "removing" } else { "stopping" };
         let words =
             format!("FATA[0000] {what} the container \"{id}\": rpc error: code = NotFound desc = could not find container \"{id}\"");
@@ -77,10 +77,10 @@ fn crictl(state: &mut State, node: &str, words: &[&str], now: Timestamp) -> Ende
 /// The pod of a running container, and its name there.
 fn running(state: &State, node: &str, id: &str) -> Option<(Arc<Value>, String)> {
     let pods = state.store.list(&PODS, None).filter(|pod| text(pod, &["spec", "nodeName"]) == node);
-    let found = pods.flat_map(|pod| items(pod, &["status", "containerStatuses"]).iter().map(move |status| (pod, status)));
+    let mut found = pods.flat_map(|pod| items(pod, &["status", "containerStatuses"]).iter().map(move |status| (pod, status)));
     let ours =
         |status: &Value| text(status, &["containerID"]).ends_with(&format!("://{id}")) && !at(status, &["state", "running"]).is_null();
-    let (pod, status) = found.filter(|(_, status)| ours(status)).next()?;
+    let (pod, status) = found.find(|(_, status)| ours(status))?;
     Some((Arc::clone(pod), text(status, &["name"]).to_owned()))
 }
 
