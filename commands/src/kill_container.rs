@@ -42,8 +42,9 @@ pub static DEFINITION: Definition = Definition {
 /// What `doctor` and the roles call the rights that only the privileged pod needs.
 pub const BY_PRIVILEGED_POD: &str = "kill-container by a privileged pod";
 
-/// Seven runs at most (three commands, and a look before and after each), of which a pod takes about 5 s and `stop` its grace period more.
-const ENDED_DEADLINE_S: u32 = 180;
+/// Seven runs at most (three commands, and a look before and after each), of which a pod takes about 5 s and `stop` its grace period more; and
+/// one that hangs is given up after 100 s, which ends the step.
+const ENDED_DEADLINE_S: u32 = 240;
 
 /// Which way leads onto the node.
 enum Way<'c> {

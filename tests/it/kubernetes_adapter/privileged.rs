@@ -72,6 +72,20 @@ async fn a_container_ends_by_pods_that_leave_nothing() {
     // The kubelet started it again, which is another run: that one is not meant any more.
     let Observation::InPlace(receipt) = subject.observe(&action).await else { panic!("it has ended") };
     assert!(receipt.summary.contains("was started again"), "{receipt:?}");
+    let receipt = subject.succeeds(&action).await;
+    assert!(receipt.already_so, "{receipt:?}");
+    assert_eq!(commands(&emulator).last().unwrap(), "crictl ps -a", "the run that the kubelet started is left alone");
+    assert_eq!(commands(&emulator).len(), 4);
+    // What is left of the run before goes with --force, whoever ended it; the present one runs on.
+    let remove = end(&subject.facts, &ALL);
+    assert_eq!(subject.observe(&remove).await, Observation::NotInPlace);
+    assert!(subject.succeeds(&remove).await.summary.ends_with("is gone from its node"));
+    assert!(subject.succeeds(&remove).await.already_so);
+    let again = Subject::of(client, &format!("pod {}/{}", SUSPECT.0, SUSPECT.1)).await;
+    assert!(again.facts.suspect.as_ref().unwrap().containers.first().unwrap().running);
+
+    // Two runs later nobody means it any more.
+    again.succeeds(&end(&again.facts, &ALL)).await;
     let before = writes(&emulator).len();
     let Outcome::Failed(failure) = subject.perform(&action).await.outcome else { panic!("it is another run") };
     assert_eq!((failure.kind, writes(&emulator).len()), (FailureKind::Stale, before));

@@ -122,7 +122,6 @@ fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>, workloads: &[Wor
         KubernetesAction::LabelPod { pod: suspect.clone(), set: label.clone(), remove: BTreeSet::new() },
         KubernetesAction::KeepFromAutoscaler(suspect.clone()),
         KubernetesAction::VerifyPodIsolation(isolation),
-        privileged::end(facts, &privileged::ALL),
         KubernetesAction::VerifyNode { node: node.clone(), suspects: vec![(suspect.clone(), label)] },
         KubernetesAction::Drain(drain),
         KubernetesAction::Uncordon(node.clone()),
@@ -130,6 +129,7 @@ fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>, workloads: &[Wor
         KubernetesAction::IncludeInLoadBalancers(node),
         KubernetesAction::RestorePod { prior: Box::new(prior), remove: ["stanch.dev/quarantine".to_owned()].into() },
         KubernetesAction::AllowPodTraffic(suspect),
+        privileged::end(facts, &privileged::ALL[..1]),
         KubernetesAction::DeletePod { pod: facts.suspect.clone().unwrap().pod, grace_s: 1, waiver: None },
         KubernetesAction::SaveManifests(workloads.to_vec()),
     ];
