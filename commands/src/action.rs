@@ -825,9 +825,17 @@ fn end_is_final(ending: &Ending) -> Undo {
 }
 
 fn end(ending: &Ending, way: &str) -> String {
-    let verbs: Vec<String> = ending.ladder.iter().map(|verb| command(ending, *verb)).collect();
+    let climbed = ending.ladder.iter().enumerate().map(|(at, verb)| {
+        let only_if = match (at, verb) {
+            (0, _) => "",
+            (_, Verb::Stop { .. } | Verb::Kill) => ", if it still runs ",
+            (_, Verb::Remove) => ", then ",
+        };
+        format!("{only_if}{}", command(ending, *verb))
+    });
+    let verbs: String = climbed.collect();
     let waived = ending.waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
-    format!("end {ending} on node {} {way}: {}{waived}", ending.node.name, verbs.join(", if it still runs "))
+    format!("end {ending} on node {} {way}: {verbs}{waived}", ending.node.name)
 }
 
 /// `crictl rm -f 4f1c0d7a9e2b`: people compare the first twelve digits.

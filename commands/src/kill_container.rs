@@ -43,14 +43,22 @@ pub static DEFINITION: Definition = Definition {
 /// What `doctor` and the roles call the rights that only the privileged pod needs.
 pub const BY_PRIVILEGED_POD: &str = "kill-container by a privileged pod";
 
-/// Seven runs at most (three commands, and a look before and after each), of which a pod takes about 5 s and `stop` its grace period more.
-const ENDED_DEADLINE_S: u32 = 180;
+/// Seven runs at most (three commands, and a look before and after each), of which a pod takes about 5 s and `stop` its grace period more; and
+/// one that hangs is given up after 100 s, which ends the step.
+const ENDED_DEADLINE_S: u32 = 240;
 
 /// Which way leads onto the node.
 #[expect(clippy::large_enum_variant, reason = "there is one of them, for the time of a plan")]
 enum Way<'c> {
     Pod(&'c PrivilegedPod),
-    Ssh { route: SshRoute, instance: InstanceRef, via: InstanceRef },
+    Ssh(Box<Hops>),
+}
+
+/// The two machines of the way over SSH.
+struct Hops {
+    route: SshRoute,
+    instance: InstanceRef,
+    via: InstanceRef,
 }
 
 fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
@@ -75,7 +83,8 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
             let end = KubernetesAction::EndContainer { ending, through: through.clone() };
             steps.add_with_deadline(end, kept.before_deletion(), ENDED_DEADLINE_S);
         }
-        Way::Ssh { route, instance, via } => {
+        Way::Ssh(hops) => {
+            let Hops { route, instance, via } = *hops;
             let end = SshAction::EndContainer { ending, instance, via, route };
             steps.add_with_deadline(end, kept.before_deletion(), ENDED_DEADLINE_S);
         }
@@ -153,7 +162,7 @@ fn over_ssh<'c>(facts: &Facts, context: &Context, login: &SshLogin) -> Result<Wa
         return Err(Refusal::NoIntermediate(format!("`{name}` has no external address, and [ssh] says to come from outside")));
     }
     let route = SshRoute { login: login.clone(), network: interface.network.clone() };
-    Ok(Way::Ssh { route, instance: compute.instance.clone(), via: via.instance.clone() })
+    Ok(Way::Ssh(Box::new(Hops { route, instance: compute.instance.clone(), via: via.instance.clone() })))
 }
 
 fn describe(facts: &Facts, suspect: &PodFacts, found: &ContainerFacts, ending: &Ending, consequences: &mut Consequences) {
@@ -204,7 +213,8 @@ fn describe_way(facts: &Facts, way: &Way<'_>, consequences: &mut Consequences) {
             consequences.noticeable.push("who is root on the node sees the privileged pods and the commands".into());
             consequences.residual_risk.push("an attacker who is root on the node can answer for its runtime".into());
         }
-        Way::Ssh { route, via, .. } => {
+        Way::Ssh(hops) => {
+            let Hops { route, via, .. } = hops.as_ref();
             let user = &route.login.user;
             consequences.decisions.push(format!("way: SSH as {user} through {} in {}, without agent forwarding", via.name, via.zone));
             consequences.decisions.push(format!(

@@ -200,7 +200,8 @@ mod tests {
     fn the_ladder_is_climbed_as_far_as_it_takes_and_the_look_decides() {
         let (run, end) = ("CONTAINER_RUNNING", "CONTAINER_EXITED");
         let [stop, kill, remove] = ["crictl stop --timeout 10", "crictl stop", "crictl rm -f"];
-        let cases: [(&[Verb], &[&str], &[&str], &str); 10] = [
+        type Case<'c> = (&'c [Verb], &'c [&'c str], &'c [&'c str], &'c str);
+        let cases: [Case<'_>; 10] = [
             (&ALL[..1], &[""], &[], "already so"),
             (&ALL[..1], &[end], &[], "already so"),
             (&ALL[..1], &[run, end], &[stop], "done"),

@@ -4,8 +4,9 @@
 use std::process::Command;
 
 use secrecy::ExposeSecret as _;
-use stanch::config::{Access, Bucket, Config, Evidence, SecretSource, secret};
+use stanch::config::{Access, Bucket, Config, Evidence, SecretSource, Ssh, private_key, secret};
 use stanch::core::policy::Policy;
+use stanch_commands::runtime::{NodeAccess, SshLogin};
 
 const GOOD: &str = r#"
 [clusters.a]
@@ -123,6 +124,66 @@ fn every_mistake_is_named() {
         problems(""),
         ["there is no [clusters.NAME]", "there is no [slack]", "there is no [[channels]], so nothing could be asked for anywhere"]
     );
+}
+
+const ACCESS: &str = r#"
+[privileged_pod]
+enabled = true
+namespace = "stanch-privileged"
+image = "registry.example/node-tools@sha256:5555555555555555555555555555555555555555555555555555555555555555"
+[ssh]
+user = "stanch"
+private_key_file = "key"
+known_hosts_file = "known"
+"#;
+
+/// Both ways onto a node are off unless they are there, and complete.
+#[test]
+fn ways_onto_a_node_are_switched_on_deliberately() {
+    for text in [GOOD.to_owned(), include_str!("../../config/stanch.toml").into(), include_str!("../../config/sandbox.toml").into()] {
+        assert_eq!(Config::from_toml(&text).unwrap().node_access(), NodeAccess::default());
+    }
+    let good = format!("{GOOD}{ACCESS}");
+    let config = Config::from_toml(&good).unwrap();
+    let access = config.node_access();
+    assert_eq!(access.privileged_pod.unwrap().namespace.as_str(), "stanch-privileged");
+    let login = SshLogin { user: "stanch".parse().unwrap(), externally: false, sudo: true };
+    let (private_key, known_hosts) = (SecretSource::File("key".into()), "known".into());
+    assert_eq!(config.ssh, Some(Ssh { login, private_key, known_hosts, port: 22 }));
+    let off = Config::from_toml(&good.replace("enabled = true", "enabled = false")).unwrap();
+    assert_eq!(off.privileged_pod, None);
+    let image = "[privileged_pod]: `image` `registry.example/node-tools:1` is no valid pinned image: REGISTRY/PATH@sha256: and 64 lower-case \
+                 hexadecimal digits";
+    let digest = format!("@sha256:{}", "5".repeat(64));
+    for (old, new, problem) in [
+        (digest.as_str(), ":1", image),
+        ("\"stanch-privileged\"", "\"kube-system\"", "[privileged_pod]: `namespace` must be one for nothing else, not kube-system"),
+        ("namespace =", "name =", "[privileged_pod]: needs `namespace`\n[privileged_pod]: `name` is no key of this file"),
+        ("known_hosts_file = \"known\"", "", "[ssh]: needs `known_hosts_file`"),
+        ("private_key_file = \"key\"", "", "[ssh]: needs `private_key_env` or `private_key_file`"),
+        ("\"known\"", "\"known\"\nport = 0", "[ssh]: `port` must be a number from 1 to 65535"),
+        ("\"known\"", "\"known\"\nintermediate_address = \"any\"", "[ssh]: `intermediate_address` must be \"internal\" or \"external\""),
+    ] {
+        assert!(good.contains(old));
+        assert_eq!(problems(&good.replacen(old, new, 1)).join("\n"), problem);
+    }
+    let users = problems(&good.replace("\"stanch\"", "\"-oProxyCommand=x\""));
+    assert!(users.iter().any(|problem| problem.starts_with("[ssh]: `user` `-oProxyCommand=x` is no valid user name")), "{users:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_private_key_that_others_can_read_is_not_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, "s3cret\n").unwrap();
+    for (mode, good) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o660, false)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let found = private_key(&SecretSource::File(path.clone()));
+        assert_eq!(found.is_ok(), good, "{mode:o}");
+        assert!(found.err().is_none_or(|error| error.to_string().contains("others may read it")));
+    }
 }
 
 #[test]

@@ -14,14 +14,13 @@ use crate::compute_plans::beside_bastion;
 use crate::plans::{SUSPECT, context, facts, plan, text};
 
 fn ending(plan: &Plan) -> &Ending {
-    let of = |action: &'_ Action| match action {
-        Action::Kubernetes(KubernetesAction::EndContainer { .. }) | Action::Ssh(_) => true,
-        _ => false,
-    };
-    match &plan.steps().find(|(_, step)| of(&step.action)).unwrap().1.action {
-        Action::Kubernetes(KubernetesAction::EndContainer { ending, .. }) | Action::Ssh(SshAction::EndContainer { ending, .. }) => ending,
-        other => panic!("{other:?}"),
-    }
+    let endings = plan.steps().filter_map(|(_, step)| match &step.action {
+        Action::Kubernetes(KubernetesAction::EndContainer { ending, .. }) | Action::Ssh(SshAction::EndContainer { ending, .. }) => {
+            Some(ending)
+        }
+        _ => None,
+    });
+    endings.last().unwrap()
 }
 
 fn commands(plan: &Plan) -> Vec<String> {

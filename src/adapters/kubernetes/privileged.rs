@@ -87,7 +87,8 @@ async fn precondition(session: &mut Session, ending: &Ending) -> Result<(), Box<
     if word(&pod, "/spec/nodeName") != ending.node.name.as_str() {
         return Err(Box::new(gone(&format!("{ending} on node {}", ending.node.name))));
     }
-    if !status(&pod, ending).is_some_and(|status| is_bound(status, ending)) {
+    // The run before the present one may have been ended by an earlier life of this step: the look on the node tells.
+    if !status(&pod, ending).is_some_and(|status| is_bound(status, ending) || was_bound(status, ending)) {
         return Err(Box::new(gone(&format!("this run of {ending}"))));
     }
     let ready = items(&node, "/status/conditions").any(|on| word(on, "/type") == "Ready" && word(on, "/status") == "True");
@@ -99,7 +100,7 @@ async fn precondition(session: &mut Session, ending: &Ending) -> Result<(), Box<
     Ok(())
 }
 
-/// What the kubelet last told, without a pod on the node. It does not tell whether the remains are removed.
+/// What the kubelet last told, without a pod on the node.
 pub(super) async fn observe(session: &mut Session, ending: &Ending) -> Observation {
     let pod = match bound_pod(session, &ending.pod).await {
         Ok(pod) => pod,
@@ -108,6 +109,8 @@ pub(super) async fn observe(session: &mut Session, ending: &Ending) -> Observati
     let in_place = |summary| Observation::InPlace(Receipt { summary, ..Receipt::default() });
     match status(&pod, ending) {
         Some(status) if is_bound(status, ending) && status.pointer("/state/running").is_some() => Observation::NotInPlace,
+        // Whether its remains are removed is told by the node alone.
+        Some(_) if ending.removes() => Observation::NotInPlace,
         Some(status) if is_bound(status, ending) => in_place(format!("{ending} does not run any more, as the kubelet tells")),
         Some(_) => in_place(format!("{ending} was started again: the run that was to end has ended")),
         None => Observation::Unclear(format!("the kubelet tells nothing of {ending}")),
@@ -126,6 +129,11 @@ pub(super) fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
 
 fn is_bound(status: &Value, ending: &Ending) -> bool {
     word(status, "/containerID").split_once("://").is_some_and(|(_, id)| id == ending.container.id.as_str())
+}
+
+/// The bound run is the one before the present one.
+fn was_bound(status: &Value, ending: &Ending) -> bool {
+    word(status, "/lastState/terminated/containerID").split_once("://").is_some_and(|(_, id)| id == ending.container.id.as_str())
 }
 
 /// The pod of one program. Nothing in it comes from a shell, and nothing of the cluster is in it: no token, no volume, no secret.
@@ -238,8 +246,10 @@ impl Runner<'_> {
     async fn delete(&mut self, name: &str, uid: &str) -> bool {
         let path = format!("{}/{name}", self.pods());
         let options = json!({ "gracePeriodSeconds": 0, "preconditions": { "uid": uid } });
-        // Whatever it answers, the pod is there or not.
-        let _ = self.session.delete(&path, &options).await;
+        // Whatever else it answers, the pod is there or not.
+        if let Err(Fault::Refused { .. }) = self.session.delete(&path, &options).await {
+            return false;
+        }
         let deadline = Instant::now() + GONE_LIMIT;
         loop {
             match self.session.get(&path).await {

@@ -151,7 +151,7 @@ impl Hop {
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum is not ours, and the rest says nothing to us")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum is not ours, and the rest of it says nothing to us")]
     async fn exchange(&self, line: &str) -> Result<Option<Ran>, russh::Error> {
         let mut channel = self.handle.channel_open_session().await?;
         channel.exec(true, line).await?;

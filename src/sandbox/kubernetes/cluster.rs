@@ -1,6 +1,6 @@
 //! The state of the emulated cluster, who may change it, and its clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::authorisation::Grants;
 use super::controllers;
+use super::controllers::runtime::Remains;
 use super::store::Store;
 
 /// Longest time without a look at what has become due. Nothing depends on it; it bounds the harm of a clock that jumps.
@@ -37,6 +38,12 @@ pub struct State {
     pub grants: Grants,
     /// Pods started so far, from which addresses are made.
     pub pods_started: u32,
+    /// Containers that have ended and whose remains are on their nodes, by id.
+    pub remains: BTreeMap<String, Remains>,
+    /// Containers that do not end when they are asked, by id.
+    pub resisting: BTreeSet<String>,
+    /// Nodes whose runtime never answers.
+    pub hung_runtimes: BTreeSet<String>,
     elapsed: SignedDuration,
 }
 

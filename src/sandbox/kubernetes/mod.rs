@@ -182,6 +182,40 @@ impl KubernetesEmulator {
         self.set_node_condition(node, &json!({ "type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": message }))
     }
 
+    /// Makes a namespace.
+    pub fn add_namespace(&self, ns: &str) {
+        self.cluster.write(|state, now| seed::add_namespace(state, ns, now));
+    }
+
+    /// Keeps a container from ending when it is asked to: it has to be killed.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn resist(&self, ns: &str, pod: &str, container: &str) -> Result<(), KubernetesEmulatorError> {
+        let id = self.container_id(ns, pod, container)?;
+        self.cluster.write(|state, _| state.resisting.insert(id));
+        Ok(())
+    }
+
+    /// The runtime's id of a container.
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub fn container_id(&self, ns: &str, pod: &str, container: &str) -> Result<String, KubernetesEmulatorError> {
+        let found = self.cluster.read(|state| controllers::runtime::id_of(state, ns, pod, container));
+        found.ok_or_else(|| KubernetesEmulatorError::NotThere { kind: "container", name: format!("{ns}/{pod} {container}") })
+    }
+
+    /// Lets the runtime of a node answer again.
+    pub fn answer_runtime(&self, node: &str) {
+        self.cluster.write(|state, _| state.hung_runtimes.remove(node));
+    }
+
+    /// Keeps the runtime of a node from ever answering.
+    pub fn hang_runtime(&self, node: &str) {
+        self.cluster.write(|state, _| state.hung_runtimes.insert(node.to_owned()));
+    }
+
     /// Changes how many pods a budget wants.
     ///
     /// # Errors

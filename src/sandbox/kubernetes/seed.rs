@@ -93,7 +93,8 @@ fn add(state: &mut State, resource: &Resource, mut object: Value, now: Timestamp
     state.store.create(resource, object, now)
 }
 
-fn add_namespace(state: &mut State, ns: &str, now: Timestamp) {
+/// Adds a namespace with what its controllers put there.
+pub fn add_namespace(state: &mut State, ns: &str, now: Timestamp) {
     state.store.create(&NAMESPACES, json!({ "metadata": { "name": ns }, "spec": { "finalizers": ["kubernetes"] } }), now);
     state.store.create(&SERVICE_ACCOUNTS, json!({ "metadata": { "name": "default", "namespace": ns } }), now);
     let bundle = json!({ "metadata": { "name": "kube-root-ca.crt", "namespace": ns }, "data": { "ca.crt": "" } });

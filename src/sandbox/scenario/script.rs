@@ -82,6 +82,8 @@ pub(super) enum Happening {
     Node { name: String, answers: bool },
     /// Somebody deletes every snapshot of a disk.
     DeleteSnapshots { disk: String },
+    /// An administrator makes the namespace for privileged pods and switches them on, from the next start of the bot.
+    PrivilegedPods,
     /// Slack's connections break.
     CutSockets,
 }
@@ -204,6 +206,7 @@ fn happening(words: &[&str]) -> Option<Happening> {
         ["node", name, "answers", "again"] => Some(Happening::Node { name: owned(name), answers: true }),
         ["node", name, "stops", "answering"] => Some(Happening::Node { name: owned(name), answers: false }),
         ["delete", "snapshots", "of", disk] => Some(Happening::DeleteSnapshots { disk: owned(disk) }),
+        ["privileged", "pods", "are", "switched", "on"] => Some(Happening::PrivilegedPods),
         ["cut", "sockets"] => Some(Happening::CutSockets),
         _ => None,
     }

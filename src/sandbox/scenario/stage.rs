@@ -10,6 +10,7 @@ use axum::http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use stanch_commands::plan::Form;
+use stanch_commands::runtime::PrivilegedPod;
 use stanch_commands::target::RequestId;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -86,6 +87,8 @@ pub struct Stage {
     workspace: Workspace,
     state: PathBuf,
     clock: Arc<ShiftedClock>,
+    /// The pod that reaches nodes, if it was switched on.
+    privileged_pod: Option<PrivilegedPod>,
     bot: Option<Life>,
 }
 
@@ -123,7 +126,8 @@ impl Stage {
         std::fs::write(state.join("bot-token"), slack.bot_token())?;
         std::fs::write(state.join("app-token"), slack.app_token())?;
         let clock = Arc::new(ShiftedClock::default());
-        let mut stage = Self { setting, world, kubernetes, compute, slack, workspace, state: state.to_owned(), clock, bot: None };
+        let state = state.to_owned();
+        let mut stage = Self { setting, world, kubernetes, compute, slack, workspace, state, clock, privileged_pod: None, bot: None };
         stage.begin().await?;
         Ok(stage)
     }
@@ -179,6 +183,7 @@ impl Stage {
         }
         config.form = self.setting.form;
         config.evidence = self.setting.evidence.clone();
+        config.privileged_pod.clone_from(&self.privileged_pod);
         config.slack.bot_token = SecretSource::File(self.state.join("bot-token"));
         config.slack.app_token = SecretSource::File(self.state.join("app-token"));
         config.compute_endpoint = Some(self.compute.url().parse()?);
@@ -314,7 +319,7 @@ impl Stage {
         seen.map_err(|timed_out| StageError::NotSo(format!("nobody sees that; {timed_out}")))
     }
 
-    pub(super) fn happens(&self, event: &Happening) -> Result<(), StageError> {
+    pub(super) fn happens(&mut self, event: &Happening) -> Result<(), StageError> {
         match event {
             Happening::RecreatePod { namespace, name } => drop(self.kubernetes.recreate_pod(namespace, name)?),
             Happening::MinAvailable { namespace, budget, count } => self.kubernetes.set_min_available(namespace, budget, *count)?,
@@ -333,6 +338,14 @@ impl Stage {
             Happening::Node { name, answers: true } => self.kubernetes.set_node_ready(name)?,
             Happening::Node { name, answers: false } => self.kubernetes.set_node_unreachable(name)?,
             Happening::DeleteSnapshots { disk } => self.compute.delete_snapshots(disk)?,
+            Happening::PrivilegedPods => {
+                let through: PrivilegedPod = serde_json::from_value(serde_json::json!({
+                    "namespace": "stanch-privileged", "image": format!("registry.example/node-tools@sha256:{}", "5".repeat(64)),
+                }))
+                .map_err(io::Error::from)?;
+                self.kubernetes.add_namespace(through.namespace.as_str());
+                self.privileged_pod = Some(through);
+            }
             Happening::CutSockets => self.slack.cut_sockets(),
         }
         Ok(())

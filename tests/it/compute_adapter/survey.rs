@@ -1,8 +1,9 @@
 //! Surveys.
 
-use stanch::ports::{InstanceQuery, Surveyor as _};
+use stanch::ports::{InstanceQuery, SurveyError, Surveyor as _};
 use stanch::sandbox::world::World;
-use stanch_commands::facts::NoInstance;
+use stanch_commands::facts::{InstanceAddresses, NoInstance};
+use stanch_commands::target::InstanceRef;
 
 use super::{Bench, GROUP, ID, NODE, TAG, group, instance};
 
@@ -70,4 +71,28 @@ async fn no_instance() {
     let query = InstanceQuery { provider_id: "gce://sandbox-project/us-central1-b/nosuch".into(), expected_id: None };
     let instance = "projects/sandbox-project/zones/us-central1-b/instances/nosuch".to_owned();
     assert_eq!(bench.compute.survey(&query).await.unwrap().unwrap_err(), NoInstance::NotFound { instance });
+}
+
+/// Goal: whoever is about to connect to an instance is told where it is at that moment, and nothing of a namesake. Method: ask for the bound
+/// one, a namesake, and without the right.
+#[tokio::test]
+async fn where_an_instance_is() {
+    let bench = Bench::start().await;
+    let [right] = stanch_commands::permission::SSH.iter().flat_map(|entry| entry.project).collect::<Vec<_>>()[..] else {
+        panic!("one right")
+    };
+    bench.emulator.grant_only([*right]);
+    let ask = async |instance: &InstanceRef| -> Result<Option<InstanceAddresses>, SurveyError> { bench.compute.survey(instance).await };
+    let found = ask(&instance()).await.unwrap().unwrap();
+    let expected = InstanceAddresses {
+        status: "RUNNING".into(),
+        internal: [("sandbox-project/prod-vpc".to_owned(), "10.128.0.11".to_owned())].into(),
+        external: Some("203.0.113.11".into()),
+    };
+    assert_eq!(found, expected);
+    bench.emulator.recreate_instance(NODE).unwrap();
+    assert_eq!(ask(&instance()).await, Ok(None), "a namesake is another one");
+    assert_eq!(ask(&InstanceRef { name: "gone".parse().unwrap(), ..instance() }).await, Ok(None));
+    bench.emulator.grant_only([]);
+    assert!(matches!(ask(&instance()).await, Err(SurveyError::Refused(_))));
 }

@@ -13,6 +13,7 @@ pub mod contract;
 mod deletions;
 mod eradication;
 mod isolation;
+pub mod privileged;
 mod probes;
 mod traps;
 

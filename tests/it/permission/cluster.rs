@@ -20,7 +20,7 @@ use stanch_commands::permission::{ClusterRight, Entry, KUBERNETES, SURVEYS};
 use stanch_commands::prior::PodPrior;
 use stanch_commands::target::{PodRef, TargetName, WorkloadKind, WorkloadRef};
 
-use crate::kubernetes_adapter::emulator;
+use crate::kubernetes_adapter::{emulator, privileged};
 use crate::support::licensed;
 
 /// With and without a namespace, of every kind of owner, and the node.
@@ -39,6 +39,7 @@ const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
 /// The world, with pods of owners that it does not have.
 async fn started() -> (KubernetesEmulator, KubernetesCluster) {
     let (emulator, client) = emulator().await;
+    privileged::namespace(&client).await;
     let template = json!({ "metadata": { "labels": { "app": "x" } }, "spec": containers() });
     let job_template = json!({ "spec": { "template": template } });
     let nightly: CronJob = created(&client, "nightly", None::<&Job>, json!({ "schedule": "0 0 * * *", "jobTemplate": job_template })).await;
@@ -128,6 +129,7 @@ fn every_action(facts: &KubernetesFacts, suspects: Vec<PodRef>, workloads: &[Wor
         KubernetesAction::IncludeInLoadBalancers(node),
         KubernetesAction::RestorePod { prior: Box::new(prior), remove: ["stanch.dev/quarantine".to_owned()].into() },
         KubernetesAction::AllowPodTraffic(suspect),
+        privileged::end(facts, &privileged::ALL[..1]),
         KubernetesAction::DeletePod { pod: facts.suspect.clone().unwrap().pod, grace_s: 1, waiver: None },
         KubernetesAction::SaveManifests(workloads.to_vec()),
     ];

@@ -12,5 +12,6 @@
 mod cluster;
 mod control_plane;
 mod generated;
+mod privileged;
 mod project;
 mod stated;

@@ -1,7 +1,14 @@
 //! Goal: a container ends over SSH exactly as it was agreed to, or nothing happens at all. Method: real sshd's on loopback, one behind the
 //! other, and a node's tools that keep what they were called with.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "test code fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    clippy::indexing_slicing,
+    reason = "test code fails by panicking"
+)]
 
 mod machine;
 mod traps;
@@ -12,8 +19,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanch::adapters::ssh::{SshNodes, SshSettings};
+use stanch::core::diagnosis::Verdict;
 use stanch::core::step::{Observation, Outcome, Performed};
-use stanch::ports::{Actuator as _, SurveyError, Surveyor};
+use stanch::ports::{Actuator as _, Examined as _, SurveyError, Surveyor};
 use stanch_commands::action::SshAction;
 use stanch_commands::facts::InstanceAddresses;
 use stanch_commands::runtime::{ContainerRef, Ending, SshLogin, SshRoute, Tool, Verb};
@@ -180,4 +188,24 @@ async fn a_container_that_resists_is_killed_and_removed_if_that_was_agreed() {
         assert_eq!(subject.done(), words);
         assert_eq!(subject.machines.read("node/state").trim(), "gone");
     }
+}
+
+/// What is wrong with the key or the known hosts is told before an incident, and the public key that VMs have to let in is shown.
+#[tokio::test]
+async fn the_way_is_examined_before_it_is_needed() {
+    let Some(subject) = Subject::start().await else { return };
+    let examined = async || -> Vec<(&'static str, Verdict, String)> {
+        subject.nodes.examine(&Default::default()).await.into_iter().map(|check| (check.name, check.verdict, check.found)).collect()
+    };
+    let key = subject.machines.read("own.pub").trim().to_owned();
+    assert_eq!(examined().await, [("key", Verdict::Ok, key.clone()), ("known hosts", Verdict::Ok, "2 keys".into())]);
+    subject.know(&[]);
+    assert_eq!(examined().await[1], ("known hosts", Verdict::Fail, "the file holds no key".into()));
+    std::fs::write(subject.machines.path("known_hosts"), "compute.7 ssh-ed25519 nonsense\n").unwrap();
+    assert!(examined().await[1].2.starts_with("line 1 of "));
+    assert_eq!(subject.machines.calls(), Vec::<String>::new());
+
+    let settings = |key: &str| SshSettings::new(key.to_owned().into(), "known".into(), 22);
+    let error = SshNodes::new(settings("-----BEGIN OPENSSH PRIVATE KEY-----\ns3cret\n"), subject.told.clone()).err().unwrap();
+    assert!(!error.to_string().contains("s3cret"), "{error}");
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{nodes, record_event};
+use super::{nodes, record_event, runtime};
 use crate::sandbox::kubernetes::cluster::State;
 use crate::sandbox::kubernetes::object::{at, items, name, namespace, put, rfc3339, set_condition, terminating, text, uid};
 use crate::sandbox::kubernetes::resources::{NODES, PODS};
@@ -66,7 +66,16 @@ pub fn run_pods(state: &mut State, now: Timestamp) {
     for pod in state.store.all(&PODS) {
         let node = text(&pod, &["spec", "nodeName"]).to_owned();
         if text(&pod, &["status", "phase"]) == "Pending" && !terminating(&pod) && nodes::ready(state, &node) {
-            start(state, Arc::unwrap_or_clone(pod), &node, now);
+            match runtime::run(state, &pod, now) {
+                Some(Some((exit, output))) => {
+                    let mut pod = Arc::unwrap_or_clone(pod);
+                    state.logs.insert(runtime::log_key(&pod), output);
+                    let status = runtime::ended_status(&pod, exit, now);
+                    put(&mut pod, &["status"], status);
+                    state.store.replace(&PODS, pod);
+                }
+                Some(None) | None => start(state, Arc::unwrap_or_clone(pod), &node, now),
+            }
         }
     }
 }
@@ -106,12 +115,23 @@ fn internal_ip(node: &Value) -> String {
 
 fn container_status(container: &Value, pod_uid: &str, now: Timestamp) -> Value {
     let image = text(container, &["image"]);
-    let repository = image.rsplit_once(':').map_or(image, |(repository, _)| repository);
     json!({
-        "name": at(container, &["name"]), "image": image, "imageID": format!("{repository}@sha256:{}", hex(&Sha256::digest(image))),
-        "containerID": format!("containerd://{}", hex(&Sha256::digest(format!("{pod_uid} {}", text(container, &["name"]))))),
+        "name": at(container, &["name"]), "image": image, "imageID": hex_of_image(image),
+        "containerID": format!("containerd://{}", container_id(pod_uid, text(container, &["name"]), 0)),
         "ready": true, "started": true, "restartCount": 0, "lastState": {}, "state": { "running": { "startedAt": rfc3339(now) } },
     })
+}
+
+/// How the runtime names an image.
+pub fn hex_of_image(image: &str) -> String {
+    let repository = image.rsplit_once(':').map_or(image, |(repository, _)| repository);
+    format!("{repository}@sha256:{}", hex(&Sha256::digest(image)))
+}
+
+/// The runtime's id of a container, after so many restarts.
+pub fn container_id(pod_uid: &str, container: &str, restarts: i64) -> String {
+    let run = if restarts == 0 { String::new() } else { format!(" {restarts}") };
+    hex(&Sha256::digest(format!("{pod_uid} {container}{run}")))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -7,6 +7,7 @@ pub mod garbage;
 pub mod kubelet;
 pub mod nodes;
 pub mod pods;
+pub mod runtime;
 pub mod scheduler;
 pub mod services;
 pub mod workloads;
