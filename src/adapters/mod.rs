@@ -4,6 +4,7 @@ pub mod audit;
 pub mod compute;
 pub mod data;
 pub mod deliveries;
+pub mod discord;
 pub mod evidence;
 pub mod http;
 pub mod kubernetes;
