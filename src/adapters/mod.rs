@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod compute;
+pub mod cut;
 pub mod data;
 pub mod deliveries;
 pub mod discord;

@@ -258,7 +258,7 @@ fn route(method: &Method, path: &str) -> String {
         route.push('/');
         route.push_str(match part {
             _ if after_reactions => ":emoji",
-            id if is_id && ids > 1 => ":id",
+            _ if is_id && ids > 1 => ":id",
             // The token of an interaction.
             long if long.len() > 32 => ":token",
             part => part,
