@@ -38,6 +38,7 @@ pub(super) mod code {
     pub(in super::super) const UNKNOWN_WEBHOOK: i64 = 10_015;
     pub(in super::super) const UNKNOWN_INTERACTION: i64 = 10_062;
     pub(in super::super) const INVALID_WEBHOOK_TOKEN: i64 = 50_027;
+    pub(in super::super) const THREAD_ARCHIVED: i64 = 50_083;
     pub(in super::super) const THREAD_EXISTS: i64 = 160_004;
 }
 
