@@ -79,7 +79,9 @@ impl Answers {
 
     /// The window has its first answer.
     pub(super) fn answered(&self, place: &Place, token: &str) {
-        self.desk(place, |desk| desk.windows.iter_mut().filter(|window| window.token == token).for_each(|window| window.is_waiting = false));
+        self.desk(place, |desk| {
+            desk.windows.iter_mut().filter(|window| window.token == token).for_each(|window| window.is_waiting = false)
+        });
     }
 
     /// Discord has closed the window.

@@ -81,9 +81,7 @@ impl Chat for Discord {
         let found = self.api.get(&message).await?;
         let reactions = found.get("reactions").and_then(Value::as_array).cloned().unwrap_or_default();
         let mut votes = Votes::default();
-        for (emoji, side) in
-            [(&self.emoji.yes, &mut votes.yes), (&self.emoji.no, &mut votes.no), (&self.emoji.halt, &mut votes.halt)]
-        {
+        for (emoji, side) in [(&self.emoji.yes, &mut votes.yes), (&self.emoji.no, &mut votes.no), (&self.emoji.halt, &mut votes.halt)] {
             let Some(reaction) = reactions.iter().find(|reaction| is_of(reaction, emoji)) else { continue };
             for (kind, name) in KINDS {
                 let count = reaction.get("count_details").and_then(|details| details.get(name)).and_then(Value::as_u64);

@@ -87,7 +87,9 @@ impl Field {
             (Self::Alone(_), Filled::Text(value)) => Some(parse::quoted(&alone(value))),
             (Self::Key(key), Filled::Text(value)) => Some(format!("{key}:{}", parse::quoted(value))),
             (Self::Switch(name), Filled::Flag(true)) => Some(format!("--{name}")),
-            (Self::Word(_) | Self::Alone(_) | Self::Key(_), Filled::Flag(_)) | (Self::Switch(_), Filled::Flag(false) | Filled::Text(_)) => None,
+            (Self::Word(_) | Self::Alone(_) | Self::Key(_), Filled::Flag(_)) | (Self::Switch(_), Filled::Flag(false) | Filled::Text(_)) => {
+                None
+            }
         }
     }
 }
@@ -135,7 +137,10 @@ pub fn definition() -> CreateCommand {
     let groups = [Phase::Eradicate, Phase::Recover].into_iter().filter_map(|phase| {
         let (name, description) = group(phase)?;
         let inner = CATALOGUE.iter().filter(|definition| definition.phase == phase).map(|definition| subcommand(definition));
-        Some(inner.fold(CreateCommandOption::new(CommandOptionType::SubCommandGroup, name, description), CreateCommandOption::add_sub_option))
+        Some(
+            inner
+                .fold(CreateCommandOption::new(CommandOptionType::SubCommandGroup, name, description), CreateCommandOption::add_sub_option),
+        )
     });
     let command = CreateCommand::new(NAME).description("Contain a security incident");
     flat.chain(groups).fold(command, CreateCommand::add_option)
@@ -212,7 +217,8 @@ mod tests {
     }
 
     fn characters(of: &Value) -> usize {
-        let own = ["name", "description"].iter().filter_map(|field| of.get(field)?.as_str()).map(|text| text.chars().count()).sum::<usize>();
+        let own =
+            ["name", "description"].iter().filter_map(|field| of.get(field)?.as_str()).map(|text| text.chars().count()).sum::<usize>();
         own + options(of).into_iter().map(characters).sum::<usize>()
     }
 

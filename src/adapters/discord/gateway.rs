@@ -126,7 +126,10 @@ impl Gateway {
             let wait = match end {
                 End::Shutdown => return,
                 End::Fatal(code) => {
-                    tracing::error!(code, "Discord's gateway refuses the bot; it is tried again, but somebody has to look at the application");
+                    tracing::error!(
+                        code,
+                        "Discord's gateway refuses the bot; it is tried again, but somebody has to look at the application"
+                    );
                     life.tell(Err(if code == 4004 { DiscordError::Token } else { DiscordError::Gateway(code) }));
                     life.session = None;
                     LONGEST_PAUSE
@@ -371,7 +374,8 @@ mod tests {
 
     #[test]
     fn heartbeats_are_neither_a_flood_nor_never() {
-        let of = |interval: Value| heartbeat_interval(&json!({ "d": { "heartbeat_interval": interval } })).map(|interval| interval.as_millis());
+        let of =
+            |interval: Value| heartbeat_interval(&json!({ "d": { "heartbeat_interval": interval } })).map(|interval| interval.as_millis());
         assert_eq!([of(json!(41_250)), of(json!(0)), of(json!(u64::MAX)), of(json!("x"))], [Some(41_250), Some(50), Some(300_000), None]);
     }
 }

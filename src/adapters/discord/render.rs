@@ -144,7 +144,8 @@ fn embeds(title: Option<String>, pieces: Vec<Piece>) -> Vec<CreateEmbed> {
 
 /// The part that a block becomes; `whole` is the room that is left for parts that stay whole.
 fn part(block: &Block, emoji: &Emoji, whole: &mut usize) -> Option<Part> {
-    let lines = |words: &str| -> Vec<String> { words.lines().flat_map(|line| broken(&cut::clean(line))).map(|line| escaped(&line)).collect() };
+    let lines =
+        |words: &str| -> Vec<String> { words.lines().flat_map(|line| broken(&cut::clean(line))).map(|line| escaped(&line)).collect() };
     let marked = |mark: String, words: &str| {
         let mut rest = broken(&cut::clean(words)).into_iter();
         let first = format!("{mark}{}", escaped(&rest.next().unwrap_or_default()));
@@ -165,9 +166,7 @@ fn part(block: &Block, emoji: &Emoji, whole: &mut usize) -> Option<Part> {
             Part { title: Some(format!("**{}**", escaped(title))), ..flexible(items) }
         }
         Block::Steps(steps) => flexible(steps.iter().flat_map(|(mark, words)| marked(format!("{} ", sign(*mark)), words)).collect()),
-        Block::Table(rows) => {
-            flexible(rows.iter().flat_map(|(label, words)| marked(format!("**{}:** ", escaped(label)), words)).collect())
-        }
+        Block::Table(rows) => flexible(rows.iter().flat_map(|(label, words)| marked(format!("**{}:** ", escaped(label)), words)).collect()),
         Block::Code(code) => {
             let lines = code.lines().flat_map(|line| broken(&in_code(line))).collect();
             Part { is_code: true, ..flexible(lines) }

@@ -160,7 +160,9 @@ mod tests {
         assert_eq!(Endpoint::of(None).ok(), Some(Endpoint::Tls("https://discord.com/api/v10".into())));
         let loopback = Endpoint::Loopback("http://127.0.0.1:80/api/v10".into());
         assert_eq!(Endpoint::of(Some("http://127.0.0.1:80/api/v10/")).ok(), Some(loopback.clone()));
-        for refused in ["http://discord.com/api", "http://127.0.0.1.example.com", "ftp://127.0.0.1", "discord.com", "https://a:b@discord.com"] {
+        for refused in
+            ["http://discord.com/api", "http://127.0.0.1.example.com", "ftp://127.0.0.1", "discord.com", "https://a:b@discord.com"]
+        {
             assert_eq!(
                 Endpoint::of(Some(refused)).map_err(|error| error.to_string()),
                 Err(format!("`{refused}` is no address that tokens may be sent to"))
@@ -168,7 +170,10 @@ mod tests {
         }
         let tls = Endpoint::Tls(String::new());
         assert_eq!(tls.gateway("wss://gateway.discord.gg").as_deref(), Some("wss://gateway.discord.gg/?v=10&encoding=json"));
-        assert_eq!([tls.gateway("ws://gateway.discord.gg"), loopback.gateway("ws://192.0.2.1"), loopback.gateway("nonsense")], [None, None, None]);
+        assert_eq!(
+            [tls.gateway("ws://gateway.discord.gg"), loopback.gateway("ws://192.0.2.1"), loopback.gateway("nonsense")],
+            [None, None, None]
+        );
         assert_eq!(loopback.gateway("ws://127.0.0.1:80/gw").as_deref(), Some("ws://127.0.0.1:80/gw?v=10&encoding=json"));
     }
 
