@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use stanch::adapters::slack::QUIET;
+use stanch::adapters::{discord, slack};
 use stanch::config::Config;
 use stanch::core::policy::Policy;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ enum Command {
         /// A command; without it, all of them.
         command: Option<String>,
     },
-    /// Connects to Slack and carries out what people agree on. SIGINT and SIGTERM end it after the steps that are under way.
+    /// Connects to Slack, Discord or both, and carries out what people agree on. SIGINT and SIGTERM end it after the steps that are under way.
     ///
     /// Example: stanch run --config /etc/stanch/stanch.toml --policy /etc/stanch/policy.toml --data-dir /var/lib/stanch
     Run(bot::Options),
@@ -137,7 +137,9 @@ fn set_up(level: &str) -> anyhow::Result<()> {
     use tracing_subscriber::EnvFilter;
 
     let filter = EnvFilter::builder().with_default_directive(level.parse()?).from_env().context("RUST_LOG is not understood")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter.add_directive(QUIET.parse()?)).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter.add_directive(slack::QUIET.parse()?).add_directive(discord::QUIET.parse()?))
+        .with_writer(std::io::stderr);
     // People read terminals, collectors read everything else.
     let installed = if std::io::stderr().is_terminal() { log.try_init() } else { log.json().try_init() };
     installed.map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))?;
@@ -216,7 +218,7 @@ mod bot {
         let policy = super::read(&options.policy)?;
         stanch::core::policy::Policy::from_toml(&policy).with_context(|| format!("`{policy_path}` is wrong"))?;
         let data = options.data_dir.map_or_else(default_data, Ok)?;
-        Ok(Bot { config, policy, data, slack_api: None, clock: Arc::new(SystemClock), pace: PACE })
+        Ok(Bot { config, policy, data, slack_api: None, discord_api: None, clock: Arc::new(SystemClock), pace: PACE })
     }
 
     fn default_data() -> anyhow::Result<PathBuf> {

@@ -1,6 +1,7 @@
 //! Implementations of the ports. They never import each other.
 
 pub mod audit;
+pub mod chats;
 pub mod compute;
 pub mod cut;
 pub mod data;

@@ -4,7 +4,8 @@
 use std::process::Command;
 
 use secrecy::ExposeSecret as _;
-use stanch::config::{Access, Config, SecretSource, secret};
+use stanch::config::{Access, Config, Discord, Emoji, SecretSource, secret};
+use stanch::core::identity::{ChannelRef, Platform};
 use stanch::core::policy::Policy;
 
 const GOOD: &str = r#"
@@ -18,6 +19,13 @@ app_token_file = "app"
 [[channels]]
 slack = "C1"
 "#;
+
+const DISCORD: &str = r#"
+[discord]
+bot_token_env = "DISCORD"
+application_id = "1"
+guild_id = "2"
+[[channels]]"#;
 
 fn problems(text: &str) -> Vec<String> {
     Config::from_toml(text).unwrap_err().0
@@ -38,9 +46,23 @@ fn the_shipped_files_are_good() {
 #[test]
 fn what_is_left_out_has_a_default() {
     let config = Config::from_toml(GOOD).unwrap();
-    assert_eq!(config.channels, [("C1".to_owned(), "a".parse().unwrap())].into());
-    assert_eq!((config.slack.bot_token, config.slack.app_token), (SecretSource::Env("BOT".into()), SecretSource::File("app".into())));
-    assert_eq!((config.compute_endpoint, config.slack.emoji.yes.as_str()), (None, "white_check_mark"));
+    let of = |platform, id: &str| ChannelRef { platform, id: id.into() };
+    assert_eq!(config.channels, [(of(Platform::Slack, "C1"), "a".parse().unwrap())].into());
+    let slack = config.slack.unwrap();
+    assert_eq!((slack.bot_token, slack.app_token), (SecretSource::Env("BOT".into()), SecretSource::File("app".into())));
+    assert_eq!((config.compute_endpoint, slack.emoji.yes.as_str(), config.discord), (None, "white_check_mark", None));
+    let config =
+        Config::from_toml(&GOOD.replace("slack = \"C1\"", "slack = \"C1\"\ndiscord = \"7\"").replace("[[channels]]", DISCORD)).unwrap();
+    let expected = Discord {
+        bot_token: SecretSource::Env("DISCORD".into()),
+        application_id: "1".into(),
+        guild_id: "2".into(),
+        global_commands: false,
+        emoji: Emoji { yes: "✅".into(), no: "❌".into(), halt: "🛑".into() },
+    };
+    assert_eq!(config.discord, Some(expected));
+    let cluster = || "a".parse().unwrap();
+    assert_eq!(config.channels, [(of(Platform::Slack, "C1"), cluster()), (of(Platform::Discord, "7"), cluster())].into());
 }
 
 #[test]
@@ -86,11 +108,34 @@ fn every_mistake_is_named() {
         assert!(GOOD.contains(old));
         assert_eq!(problems(&GOOD.replacen(old, new, 1)), [problem]);
     }
+    let discord = GOOD.replace("[[channels]]", DISCORD);
+    for (old, new, problem) in [
+        (
+            "\"1\"",
+            "\"Stanch\"",
+            "[discord]: `application_id` must be the id of a Discord application in quotation marks, such as \"1181250000004194305\", not its name",
+        ),
+        ("guild_id = \"2\"", "", "[discord]: needs `guild_id`"),
+        (
+            "\"2\"",
+            "\"2\"\n[discord.emoji]\nyes = \":x:\"",
+            "[discord.emoji]: `yes` must be an emoji, such as `✅`, or NAME:ID for one of the server",
+        ),
+        ("\"2\"", "\"2\"\n[discord.emoji]\nyes = \"❌\"", "[discord.emoji]: `yes`, `no` and `halt` must differ"),
+        ("slack = \"C1\"", "", "[channels.1]: needs `slack` or `discord`"),
+    ] {
+        assert_eq!(problems(&discord.replacen(old, new, 1)), [problem]);
+    }
+    assert_eq!(problems(&GOOD.replace("slack = \"C1\"", "discord = \"7\"")), ["[channels.1]: `discord` needs [discord]"]);
     let two = GOOD.to_owned() + "[clusters.b]\nproject = \"p\"\nlocation = \"z\"\nin_cluster = true\n";
     assert_eq!(problems(&two), ["[channels.1]: needs `cluster`, unless there is exactly one"]);
     assert_eq!(
         problems(""),
-        ["there is no [clusters.NAME]", "there is no [slack]", "there is no [[channels]], so nothing could be asked for anywhere"]
+        [
+            "there is no [clusters.NAME]",
+            "there is neither [slack] nor [discord]",
+            "there is no [[channels]], so nothing could be asked for anywhere"
+        ]
     );
 }
 

@@ -19,6 +19,7 @@ mod api;
 mod chat;
 mod commands;
 mod error;
+mod examine;
 mod gateway;
 mod inbound;
 mod markup;
@@ -47,8 +48,12 @@ use crate::ports::{ChatError, ChatEvent};
 
 pub use self::commands::{Filled, definition, line};
 pub use self::error::DiscordError;
+pub use self::examine::{DiscordExamination, NEEDED};
 pub use self::render::{Rendered, rendered};
 pub use self::settings::{CommandScope, DiscordSettings, Emoji, is_emoji, is_snowflake};
+
+/// A directive for the log filter: the WebSocket's own log shows what is sent, and the introduction holds the token.
+pub const QUIET: &str = "tungstenite=off";
 
 /// How long the first session may take to come up. It takes a second; an operator at a terminal waits no longer than this for an answer.
 const FIRST_SESSION: Duration = Duration::from_secs(30);

@@ -176,14 +176,17 @@ impl Stage {
             cluster.access = Access::Kubeconfig { path: path.clone(), context: context.clone() };
         }
         config.form = self.setting.form;
-        config.slack.bot_token = SecretSource::File(self.state.join("bot-token"));
-        config.slack.app_token = SecretSource::File(self.state.join("app-token"));
+        for slack in &mut config.slack {
+            slack.bot_token = SecretSource::File(self.state.join("bot-token"));
+            slack.app_token = SecretSource::File(self.state.join("app-token"));
+        }
         config.compute_endpoint = Some(self.compute.url().parse()?);
         Ok(Bot {
             config,
             policy: include_str!("../../../config/policy.toml").to_owned(),
             data: self.state.join("data"),
             slack_api: Some(self.slack.api_url()),
+            discord_api: None,
             clock: self.clock.clone(),
             pace: PACE,
         })

@@ -105,7 +105,7 @@ async fn no_place() {
 #[tokio::test]
 async fn repeated_deliveries() {
     let mut rig = Rig::start().await;
-    rig.emulator.disturb(Some(EventKind::InteractionCreate), Mishap::Twice);
+    rig.emulator.disturb(Some(EventKind::InteractionCreate), Mishap::Duplicate);
     rig.emulator.type_command(id::RESPONDER, id::INCIDENTS, "/stanch help").await.unwrap();
     assert_eq!(rig.inbound().await, rig.inbound().await);
     rig.finish().await;
