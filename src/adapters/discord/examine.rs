@@ -110,19 +110,27 @@ impl DiscordExamination {
         };
         let mut checks = vec![Check::ok("server", format!("the bot is in {guild}"))];
         for channel in &self.settings.channels {
-            let what = format!("channel {channel}");
+            let what = "channel";
             checks.push(match api.get(&format!("/channels/{channel}")).await {
                 Ok(place) if place.get("guild_id").and_then(Value::as_str) != Some(guild) => {
-                    Check::fail(&what, "it is in another server", "correct `discord` under [[channels]]")
+                    Check::fail(what, format!("{channel} is in another server"), "correct `discord` under [[channels]]")
                 }
                 Ok(place) => {
                     let missing = NEEDED.difference(permissions(&server, &member, &place, bot));
                     match missing.is_empty() {
-                        true => Check::ok(&what, "the bot has every permission that it needs"),
-                        false => Check::fail(&what, format!("missing: {}", names(missing)), "give them to the bot's role in that channel"),
+                        true => Check::ok(what, format!("the bot has every permission that it needs in {channel}")),
+                        false => Check::fail(
+                            what,
+                            format!("missing in {channel}: {}", names(missing)),
+                            "give them to the bot's role in that channel",
+                        ),
                     }
                 }
-                Err(failure) => Check::fail(&what, words(failure), "let the bot see the channel, or correct `discord` under [[channels]]"),
+                Err(failure) => Check::fail(
+                    what,
+                    format!("{channel}: {}", words(failure)),
+                    "let the bot see the channel, or correct `discord` under [[channels]]",
+                ),
             });
         }
         checks
