@@ -8,10 +8,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
-use serenity::all::{
-    CommandDataOption, CommandDataOptionValue, CommandInteraction, ComponentInteraction, CreateInteractionResponse,
-    CreateInteractionResponseMessage, Interaction, PartialChannel,
-};
+use serenity::all::{CommandDataOption, CommandDataOptionValue, CommandInteraction, ComponentInteraction, Interaction, PartialChannel};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -34,6 +31,9 @@ const UNREADABLE: &str = "Stanch could not read this and has done nothing about 
                           may be an older one.";
 const NOT_YOURS: &str = "This answer is for somebody else.";
 const NOTHING_HELD: &str = "There is nothing left to show. `/stanch status` says how it stands.";
+
+/// The flag of a message for one person alone.
+const EPHEMERAL: u64 = 1 << 6;
 
 /// Custom id of the button that shows held answers; the reader follows.
 pub(super) const SHOW: &str = "answer ";
@@ -181,8 +181,8 @@ impl Inlet {
         let inbound = Inbound { delivery: open.id.clone(), from: account(user), channel: self::channel(&place.channel), input };
         let inlet = self.clone();
         tokio::spawn(async move {
-            let response = CreateInteractionResponse::Defer(CreateInteractionResponseMessage::new().ephemeral(true));
-            match inlet.respond(&open, json!(response)).await {
+            // "Stanch is thinking", for this person alone.
+            match inlet.respond(&open, json!({ "type": 5, "data": { "flags": EPHEMERAL } })).await {
                 Ok(()) => inlet.0.answers.open(&place, open.token),
                 // What they did counts all the same; the answer finds another way.
                 Err(error) => tracing::warn!(%error, "an interaction could not be acknowledged"),
@@ -195,8 +195,7 @@ impl Inlet {
     fn say(&self, open: Open, words: &'static str) {
         let inlet = self.clone();
         tokio::spawn(async move {
-            let response = CreateInteractionResponse::Message(CreateInteractionResponseMessage::new().content(words).ephemeral(true));
-            if let Err(error) = inlet.respond(&open, json!(response)).await {
+            if let Err(error) = inlet.respond(&open, json!({ "type": 4, "data": { "content": words, "flags": EPHEMERAL } })).await {
                 tracing::warn!(%error, "a person could not be told why nothing was done");
             }
         });
@@ -251,7 +250,7 @@ impl Inlet {
 /// A message for one person alone.
 pub(super) fn ephemeral(mut body: Value) -> Value {
     if let Value::Object(fields) = &mut body {
-        fields.insert("flags".into(), json!(64));
+        fields.insert("flags".into(), json!(EPHEMERAL));
     }
     body
 }

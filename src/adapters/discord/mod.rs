@@ -178,12 +178,17 @@ fn commands_path(settings: &DiscordSettings) -> String {
     }
 }
 
+/// The slash command as it is sent: serenity says of every field that it is not there.
+fn wanted() -> Value {
+    commands::essence(&json!(definition()))
+}
+
 /// Whether the slash command is registered as it should be.
 async fn is_registered(api: &Api, settings: &DiscordSettings) -> Result<bool, Failure> {
     let registered = api.get(&commands_path(settings)).await?;
     let ours = |command: &&Value| command.get("name").and_then(Value::as_str) == Some(commands::NAME);
     let found = registered.as_array().into_iter().flatten().find(ours).map(commands::essence);
-    Ok(found == Some(commands::essence(&json!(definition()))))
+    Ok(found.as_ref() == Some(&wanted()))
 }
 
 /// Registers the slash command, unless it stands already as it should: Discord counts writes, and clients show a new one late.
@@ -193,7 +198,7 @@ async fn register(api: &Api, settings: &DiscordSettings) -> Result<(), DiscordEr
         return Ok(());
     }
     // One command of that name there is at most, and other commands of the application stay.
-    api.post(&commands_path(settings), &json!(definition())).await.map_err(cannot)?;
+    api.post(&commands_path(settings), &wanted()).await.map_err(cannot)?;
     tracing::info!("the slash command is registered");
     Ok(())
 }

@@ -176,7 +176,7 @@ impl Stage {
             cluster.access = Access::Kubeconfig { path: path.clone(), context: context.clone() };
         }
         config.form = self.setting.form;
-        for slack in &mut config.slack {
+        if let Some(slack) = &mut config.slack {
             slack.bot_token = SecretSource::File(self.state.join("bot-token"));
             slack.app_token = SecretSource::File(self.state.join("app-token"));
         }

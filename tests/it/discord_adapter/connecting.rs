@@ -49,7 +49,7 @@ async fn wrong_settings() {
         assert!(words.starts_with(expected), "{words}");
     }
     assert_eq!(emulator.look(|view| view.connections()), 0);
-    emulator.change_application(|application| drop(application.scopes.remove("applications.commands")));
+    emulator.change_application(|application| assert!(application.scopes.remove("applications.commands")));
     let words = failure(right()).await;
     assert!(words.starts_with("`/stanch` cannot be registered: the platform refuses: "), "{words}");
     emulator.stop().await;
