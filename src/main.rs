@@ -237,7 +237,7 @@ mod sandbox {
     use std::process::ExitCode;
 
     use anyhow::Context as _;
-    use stanch::sandbox::scenario::{Scenario, Setting, Stage, play};
+    use stanch::sandbox::scenario::{ChatChoice, Scenario, Setting, Stage, play};
     use tokio_util::sync::CancellationToken;
 
     use super::{complain, say};
@@ -251,6 +251,29 @@ mod sandbox {
         /// The folder for kubeconfig, tokens, audit log and evidence; a fresh one under the system's temporary folder otherwise.
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
+        /// Where people are. With `both` the bot is connected to both, and scenarios are played on Slack.
+        #[arg(long, value_enum, default_value_t)]
+        chat: Chat,
+    }
+
+    /// The chat platforms of the sandbox.
+    #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+    enum Chat {
+        #[default]
+        Slack,
+        Discord,
+        Both,
+    }
+
+    impl Chat {
+        fn setting(self) -> Setting {
+            let chat = match self {
+                Self::Slack => ChatChoice::Slack,
+                Self::Discord => ChatChoice::Discord,
+                Self::Both => ChatChoice::Both,
+            };
+            Setting { chat, ..Setting::default() }
+        }
     }
 
     /// What of the environment could lead out of the sandbox.
@@ -272,8 +295,8 @@ mod sandbox {
         let state = options.state.unwrap_or_else(|| std::env::temp_dir().join(format!("stanch-sandbox-{}", std::process::id())));
         tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(async {
             match scenario {
-                Some(scenario) => perform(&state, &scenario).await,
-                None => serve(&state).await,
+                Some(scenario) => perform(&state, options.chat.setting(), &scenario).await,
+                None => serve(&state, options.chat.setting()).await,
             }
         })
     }
@@ -295,8 +318,8 @@ mod sandbox {
         Scenario::parse(&super::read(path)?).with_context(|| format!("`{}`", path.display()))
     }
 
-    async fn perform(state: &Path, scenario: &Scenario) -> anyhow::Result<ExitCode> {
-        let mut stage = Stage::set(state, Setting::default()).await?;
+    async fn perform(state: &Path, setting: Setting, scenario: &Scenario) -> anyhow::Result<ExitCode> {
+        let mut stage = Stage::set(state, setting).await?;
         let played = play(&mut stage, scenario, |line| say(&format!("> {line}"))).await;
         say(&format!("\nWhat people saw:\n{}", stage.transcript()));
         stage.strike().await?;
@@ -313,8 +336,8 @@ mod sandbox {
         }
     }
 
-    async fn serve(state: &Path) -> anyhow::Result<ExitCode> {
-        let stage = Stage::set(state, Setting::default()).await?;
+    async fn serve(state: &Path, setting: Setting) -> anyhow::Result<ExitCode> {
+        let stage = Stage::set(state, setting).await?;
         describe(state, &stage);
         let shutdown = CancellationToken::new();
         super::cancel_on_signal(shutdown.clone()).await?;
@@ -342,6 +365,13 @@ mod sandbox {
             slack.bot_token(),
             slack.app_token()
         ));
-        say("Stanch itself is connected to all three. `--scenario FILE` plays an incident with it. Ctrl-C ends it.");
+        if let Some(discord) = stage.discord() {
+            say(&format!(
+                "Discord emulator on {}, for clients that take another address (this token means nothing elsewhere):",
+                discord.url()
+            ));
+            say(&format!("  export DISCORD_API_URL={}/api DISCORD_BOT_TOKEN={}", discord.url(), discord.token()));
+        }
+        say("Stanch itself is connected to all of them. `--scenario FILE` plays an incident with it. Ctrl-C ends it.");
     }
 }

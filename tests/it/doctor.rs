@@ -56,6 +56,7 @@ impl Clinic {
         for cluster in config.clusters.values_mut() {
             cluster.access = Access::Kubeconfig { path: path.clone(), context: "sandbox".into() };
         }
+        config.discord = None;
         let settings = config.slack.as_mut().unwrap();
         settings.bot_token = SecretSource::File(file("bot-token", &slack.bot_token()));
         settings.app_token = SecretSource::File(file("app-token", &slack.app_token()));

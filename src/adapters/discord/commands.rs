@@ -130,6 +130,13 @@ fn group(phase: Phase) -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// The words by which people find a command behind the slash: `stanch recover release`. An unknown one has no group.
+#[must_use]
+pub fn path(command: &str) -> Vec<&str> {
+    let group = stanch_commands::find(command).and_then(|definition| group(definition.phase)).map(|(name, _)| name);
+    [Some(NAME), group, Some(command)].into_iter().flatten().collect()
+}
+
 /// `/stanch`, as it is registered.
 #[must_use]
 pub fn definition() -> CreateCommand {

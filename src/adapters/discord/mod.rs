@@ -46,7 +46,7 @@ use self::inbound::{Inlet, Inner};
 use self::settings::Endpoint;
 use crate::ports::{ChatError, ChatEvent};
 
-pub use self::commands::{Filled, definition, line};
+pub use self::commands::{Filled, definition, line, path};
 pub use self::error::DiscordError;
 pub use self::examine::{DiscordExamination, NEEDED};
 pub use self::render::{Rendered, rendered};

@@ -15,7 +15,7 @@ async fn typed_commands() {
     for (typed, line) in [
         ("/stanch help", "help"),
         ("/stanch quarantine pod:shop/cart-1 dry-run:True reason:a \"b\"", "quarantine pod \"shop/cart-1\" --dry-run reason:\"a 'b'\""),
-        ("/stanch recover release node:gke-1", "release node \"gke-1\""),
+        ("/stanch recover release request:r-k3f9qz", "release \"r-k3f9qz\""),
     ] {
         let answered = rig.emulator.type_command(id::RESPONDER, id::INCIDENTS, typed).await.unwrap();
         let Response::Deferred(_) = answered.response else { panic!("{answered:?}") };
@@ -94,6 +94,8 @@ async fn no_place() {
     let busy = "Stanch is busy and has done nothing about this. Please try again in a moment.";
     assert!(rig.read().contains(&(busy.into(), Some(id::RESPONDER))));
     rig.emulator.react(id::APPROVER2, id::INCIDENTS, id, "x").await.unwrap();
+    // Events come in order: once this is answered, the reaction has been looked at.
+    rig.emulator.type_command(id::RESPONDER, id::INCIDENTS, "/stanch help").await.unwrap();
     let mut events = vec![rig.event().await];
     while !events.contains(&ChatEvent::Connected) {
         events.push(rig.event().await);
