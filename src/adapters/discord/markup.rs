@@ -18,13 +18,22 @@ fn is_markup(character: char) -> bool {
     matches!(character, '\\' | '*' | '_' | '~' | '`' | '|' | '<' | '>' | '[' | ']' | '@' | '#')
 }
 
-/// One line of words as everybody shall read it, wherever in a line it stands. Also what means something only at the start of a line (lists,
-/// small print) or before slashes (addresses become links) is escaped there.
+/// One line of words as everybody shall read it. Also what means something only at the start of a line (lists, small print) or before slashes
+/// (addresses become links) is escaped there.
 pub(super) fn escaped(words: &str) -> String {
+    escape(words, true)
+}
+
+/// The same for words that something else stands before.
+pub(super) fn escaped_inside(words: &str) -> String {
+    escape(words, false)
+}
+
+fn escape(words: &str, begins_line: bool) -> String {
     let mut shown = String::with_capacity(words.len() + 8);
     let mut characters = words.chars().peekable();
     // Nothing but space so far; nothing but digits after it so far.
-    let (mut at_start, mut in_number) = (true, false);
+    let (mut at_start, mut in_number) = (begins_line, false);
     while let Some(character) = characters.next() {
         let begins_list = (at_start && matches!(character, '-' | '+')) || (in_number && matches!(character, '.' | ')'));
         let begins_address = character == ':' && characters.peek() == Some(&'/');
@@ -72,6 +81,7 @@ mod tests {
             assert_eq!(escaped(words), shown);
             assert!(length(&escaped(words)) <= cut::cost(words, price) + 1, "{words}");
         }
+        assert_eq!(escaped_inside("1. - a@b"), r"1. - a\@b");
         assert_eq!(fenced(&in_code("a ``` b")), "```\na ˋˋˋ b\n```");
         assert_eq!((length("a🛑"), price('🛑'), price('@')), (3, 2, 2));
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use serenity::all::{ButtonStyle, CreateActionRow, CreateAllowedMentions, CreateButton, CreateEmbed, RoleId, UserId};
 
-use super::markup::{self, escaped, fenced, in_code, length, price};
+use super::markup::{self, escaped, escaped_inside, fenced, in_code, length, price};
 use super::settings::{Emoji, is_snowflake};
 use crate::adapters::cut;
 use crate::core::identity::Platform;
@@ -148,7 +148,7 @@ fn part(block: &Block, emoji: &Emoji, whole: &mut usize) -> Option<Part> {
         |words: &str| -> Vec<String> { words.lines().flat_map(|line| broken(&cut::clean(line))).map(|line| escaped(&line)).collect() };
     let marked = |mark: String, words: &str| {
         let mut rest = broken(&cut::clean(words)).into_iter();
-        let first = format!("{mark}{}", escaped(&rest.next().unwrap_or_default()));
+        let first = format!("{mark}{}", escaped_inside(&rest.next().unwrap_or_default()));
         std::iter::once(first).chain(rest.map(|line| escaped(&line))).collect::<Vec<_>>()
     };
     let flexible = |lines: Vec<String>| Part { is_whole: false, is_code: false, title: None, lines };

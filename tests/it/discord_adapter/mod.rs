@@ -9,9 +9,11 @@
     reason = "test code fails by panicking"
 )]
 
+mod commands;
 mod connecting;
 mod inbound;
 mod outbound;
+mod rendering;
 
 use std::time::Duration;
 
