@@ -40,13 +40,6 @@ pub(super) struct Window {
     until: Instant,
 }
 
-/// The line that tells somebody that an answer is held, and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Notice {
-    pub(super) channel: String,
-    pub(super) message: String,
-}
-
 /// Windows and held answers, by place.
 #[derive(Debug, Default)]
 pub(super) struct Answers(Mutex<BTreeMap<Place, Desk>>);
@@ -55,7 +48,8 @@ pub(super) struct Answers(Mutex<BTreeMap<Place, Desk>>);
 struct Desk {
     windows: VecDeque<Window>,
     held: VecDeque<(Instant, Value)>,
-    notice: Option<Notice>,
+    /// A line tells that something is held.
+    is_noticed: bool,
     /// The message that somebody reacted to last: its thread is where a notice belongs.
     reacted: Option<(Instant, String)>,
 }
@@ -106,7 +100,7 @@ impl Answers {
             if desk.held.len() > HELD {
                 desk.held.pop_front();
             }
-            desk.notice.is_some()
+            desk.is_noticed
         })
     }
 
@@ -115,14 +109,17 @@ impl Answers {
         self.desk(place, |desk| drop(desk.held.pop_back()));
     }
 
-    /// A notice stands.
-    pub(super) fn noticed(&self, place: &Place, notice: Notice) {
-        self.desk(place, |desk| desk.notice = Some(notice));
+    /// A notice stands. Its reader may have been quicker than this.
+    pub(super) fn noticed(&self, place: &Place) {
+        self.desk(place, |desk| desk.is_noticed = !desk.held.is_empty());
     }
 
-    /// What is held for somebody, in order, and the notice about it.
-    pub(super) fn take(&self, place: &Place) -> (Vec<Value>, Option<Notice>) {
-        self.desk(place, |desk| (desk.held.drain(..).map(|(_, answer)| answer).collect(), desk.notice.take()))
+    /// What is held for somebody, in order.
+    pub(super) fn take(&self, place: &Place) -> Vec<Value> {
+        self.desk(place, |desk| {
+            desk.is_noticed = false;
+            desk.held.drain(..).map(|(_, answer)| answer).collect()
+        })
     }
 
     fn desk<T>(&self, place: &Place, act: impl FnOnce(&mut Desk) -> T) -> T {
@@ -146,7 +143,8 @@ impl Desk {
         self.windows.retain(|window| window.until > now);
         self.held.retain(|(until, _)| *until > now);
         self.reacted = self.reacted.take().filter(|(until, _)| *until > now);
-        // A notice without an answer still stands in the channel, and is taken away when its reader presses it.
+        // A notice without an answer may still stand in the channel, and is taken away when its reader presses it.
+        self.is_noticed &= !self.held.is_empty();
         !self.windows.is_empty() || !self.held.is_empty() || self.reacted.is_some()
     }
 }
@@ -186,16 +184,16 @@ mod tests {
     async fn held_answers_are_read_once() {
         let answers = Answers::default();
         assert!(!answers.hold(&place("amir"), json!(1)));
-        let notice = Notice { channel: "c".into(), message: "m".into() };
-        answers.noticed(&place("amir"), notice.clone());
+        answers.noticed(&place("amir"));
         assert!(answers.hold(&place("amir"), json!(2)));
-        assert_eq!(answers.take(&place("amir")), (vec![json!(1), json!(2)], Some(notice)));
-        assert_eq!(answers.take(&place("amir")), (vec![], None));
+        assert_eq!(answers.take(&place("amir")), [json!(1), json!(2)]);
+        answers.noticed(&place("amir"));
+        assert!(!answers.hold(&place("amir"), json!(3)), "whoever was quicker than the notice gets another one");
         (0..20).for_each(|number| _ = answers.hold(&place("amir"), json!(number)));
-        assert_eq!(answers.take(&place("amir")).0, (10..20).map(|number| json!(number)).collect::<Vec<_>>());
+        assert_eq!(answers.take(&place("amir")), (10..20).map(|number| json!(number)).collect::<Vec<_>>());
         answers.hold(&place("amir"), json!(1));
         tokio::time::advance(HOLD).await;
-        assert_eq!(answers.take(&place("amir")).0, Vec::<Value>::new());
+        assert_eq!(answers.take(&place("amir")), Vec::<Value>::new());
     }
 
     #[tokio::test(start_paused = true)]

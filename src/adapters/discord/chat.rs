@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use serenity::all::{ButtonStyle, CreateActionRow, CreateAllowedMentions, CreateButton};
 
-use super::answers::{Notice, Place};
+use super::answers::Place;
 use super::api::{Failure, code, id};
 use super::inbound::{SHOW, ephemeral};
 use super::{Discord, render};
@@ -145,7 +145,7 @@ impl Discord {
             None => self.post_to(&place.channel, &body).await.map_err(Into::into),
         };
         match posted {
-            Ok(posted) => Ok(self.answers.noticed(&place, Notice { channel: posted.channel.id, message: posted.id })),
+            Ok(_) => Ok(self.answers.noticed(&place)),
             // It is said again with the next try, and held once.
             Err(error) => {
                 self.answers.unhold(&place);

@@ -12,7 +12,7 @@ use serenity::all::{CommandDataOption, CommandDataOptionValue, CommandInteractio
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::answers::{Answers, Notice, Place};
+use super::answers::{Answers, Place};
 use super::api::{self, Api};
 use super::commands::{self, Filled};
 use super::gateway::Event;
@@ -167,7 +167,10 @@ impl Inlet {
         let user = component.user.id.to_string();
         let pressed = component.data.custom_id.as_str();
         match (pressed.strip_prefix(SHOW), Control::from_value(pressed)) {
-            (Some(reader), _) if reader == user => self.show(open, Place { user, channel }),
+            (Some(reader), _) if reader == user => {
+                let notice = format!("/channels/{}/messages/{}", component.channel_id, component.message.id);
+                self.show(open, Place { user, channel }, notice);
+            }
             (Some(_), _) => self.say(open, NOT_YOURS),
             (None, Some(control)) => self.accept(open, &user, channel, Input::Pressed(control)),
             (None, None) => self.say(open, UNREADABLE),
@@ -202,37 +205,28 @@ impl Inlet {
     }
 
     /// Shows what is held for somebody, and takes the notice away.
-    fn show(&self, open: Open, place: Place) {
-        let (held, notice) = self.0.answers.take(&place);
-        let Some((first, rest)) = held.split_first().map(|(first, rest)| (first.clone(), rest.to_vec())) else {
-            self.say(open, NOTHING_HELD);
-            return self.clean_up(notice);
-        };
+    fn show(&self, open: Open, place: Place, notice: String) {
+        let held = self.0.answers.take(&place);
         let inlet = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = inlet.respond(&open, json!({ "type": 4, "data": ephemeral(first.clone()) })).await {
+            let mut answers = held.iter().cloned();
+            let nothing = || json!({ "content": NOTHING_HELD });
+            let first = ephemeral(answers.next().unwrap_or_else(nothing));
+            if let Err(error) = inlet.respond(&open, json!({ "type": 4, "data": first })).await {
                 tracing::warn!(%error, "a held answer could not be shown, and is held further");
-                std::iter::once(first).chain(rest).for_each(|answer| _ = inlet.0.answers.hold(&place, answer));
-                return notice.into_iter().for_each(|notice| inlet.0.answers.noticed(&place, notice));
+                held.into_iter().for_each(|answer| _ = inlet.0.answers.hold(&place, answer));
+                return inlet.0.answers.noticed(&place);
             }
             inlet.0.answers.open(&place, open.token.clone());
             inlet.0.answers.answered(&place, &open.token);
-            for answer in rest {
+            for answer in answers {
                 let path = format!("/webhooks/{}/{}", inlet.0.application, open.token);
                 if inlet.0.api.post(&path, &ephemeral(answer)).await.is_err() {
                     tracing::warn!("a held answer could not be shown");
                 }
             }
-            inlet.clean_up(notice);
-        });
-    }
-
-    fn clean_up(&self, notice: Option<Notice>) {
-        let Some(Notice { channel, message }) = notice else { return };
-        let api = self.0.api.clone();
-        tokio::spawn(async move {
             // It may be gone already.
-            let _ = api.delete(&format!("/channels/{channel}/messages/{message}")).await;
+            let _ = inlet.0.api.delete(&notice).await;
         });
     }
 
