@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
+use stanch_commands::action::SshAction;
+use stanch_commands::definition::Own;
 use stanch_commands::facts::ClusterFacts;
 use stanch_commands::target::ClusterName;
 use tokio::sync::mpsc;
@@ -19,16 +22,17 @@ use crate::adapters::compute::{Compute, ComputeOptions, ProjectExamination};
 use crate::adapters::data::DataFolder;
 use crate::adapters::deliveries::SeenDeliveries;
 use crate::adapters::discord::{self, CommandScope, Discord, DiscordExamination, DiscordSettings};
-use crate::adapters::evidence::EvidenceFolder;
-use crate::adapters::kubernetes::KubernetesCluster;
+use crate::adapters::evidence::{BucketExamination, EvidenceBucket, EvidenceFolder};
+use crate::adapters::kubernetes::{KubernetesCluster, PrivilegedPodExamination};
 use crate::adapters::slack::{Emoji, Slack, SlackExamination, SlackSettings};
+use crate::adapters::ssh::{SshNodes, SshSettings};
 use crate::adapters::system::RandomIds;
 use crate::app::{self, Cluster, Doctor, Memory, Parts, Settings};
-use crate::config::{self, Access, Config, secret};
+use crate::config::{self, Access, Bucket, Config, secret};
 use crate::core::diagnosis::{Check, Diagnosis};
 use crate::core::identity::Platform;
 use crate::core::policy::Policy;
-use crate::ports::{ChatEvent, Clock, Examined};
+use crate::ports::{Actuator, ChatEvent, Clock, EvidenceCopies, Examined};
 
 /// Name of the audit log in its checkpoints. The key tells one installation from another.
 const LOG_ORIGIN: &str = "stanch.dev/audit-log";
@@ -66,6 +70,7 @@ impl Bot {
         let (log, memory) = open_log(&self.data.join("log"))?;
         let evidence = self.data.join("evidence");
         let evidence = EvidenceFolder::open(&evidence).with_context(|| format!("cannot use `{}`", evidence.display()))?;
+        let copies = self.bucket(&evidence)?;
         let deliveries = SeenDeliveries::open(&self.data.join("derived"))?;
         let clusters = self.clusters().await?;
         let clusters_of_app = clusters.iter().map(|(name, reach)| (name.clone(), reach.cluster())).collect();
@@ -78,13 +83,17 @@ impl Bot {
             settings: Settings {
                 form: self.config.form,
                 limits: self.config.limits,
+                node_access: self.config.node_access(),
                 channels: self.config.channels.clone(),
                 pace: self.pace,
+                attach_limit_bytes: self.config.evidence.attach_limit_bytes,
+                own: own(|name| std::env::var(name).ok())?,
             },
             clusters: clusters_of_app,
             chat: Arc::new(connected.chats()),
             log: Arc::new(log),
             evidence: Arc::new(evidence),
+            copies: copies.map(|bucket| bucket as Arc<dyn EvidenceCopies>),
             deliveries: Arc::new(deliveries),
             clock: self.clock,
             ids: Arc::new(RandomIds),
@@ -128,6 +137,7 @@ impl Bot {
             app_token: secret(&slack.app_token)?,
             team_id: slack.team_id.clone(),
             emoji,
+            attaches: self.config.evidence.attach_limit_bytes.is_some(),
         })
     }
 
@@ -155,8 +165,12 @@ impl Bot {
         let mut broken: Vec<(String, anyhow::Error)> = Vec::new();
         match self.compute().await {
             Ok(compute) => {
+                let ssh = self.ssh(&compute).unwrap_or_else(|error| {
+                    broken.push(("SSH to nodes".into(), error));
+                    None
+                });
                 for (name, cluster) in &self.config.clusters {
-                    match reach(name, cluster, &compute).await {
+                    match reach(name, cluster, &compute, &ssh).await {
                         Ok(reach) => drop(clusters.insert(name.clone(), reach)),
                         Err(error) => broken.push((format!("cluster {name}"), error)),
                     }
@@ -174,10 +188,17 @@ impl Bot {
         let mut projects = BTreeSet::new();
         for (name, reach) in clusters {
             doctor.add(format!("cluster {name}"), reach.kubernetes.clone());
+            if let Some(through) = &self.config.privileged_pod {
+                let examination = PrivilegedPodExamination { cluster: reach.kubernetes.clone(), through: through.clone() };
+                doctor.add(format!("cluster {name}"), Arc::new(examination));
+            }
             if projects.insert(&reach.facts.project) {
                 let examination = ProjectExamination { compute: reach.compute.clone(), project: reach.facts.project.clone() };
                 doctor.add(format!("project {}", reach.facts.project), Arc::new(examination));
             }
+        }
+        if let Some(ssh) = clusters.values().find_map(|reach| reach.ssh.clone()) {
+            doctor.add("SSH to nodes", ssh);
         }
         let unusable = |error: anyhow::Error| Arc::new(Unusable(format!("{error:#}")));
         match self.config.slack.as_ref().map(|slack| self.slack_settings(slack)) {
@@ -192,7 +213,29 @@ impl Bot {
         }
         let (log, evidence) = (self.data.join("log"), self.data.join("evidence"));
         doctor.add("data folder", Arc::new(DataFolder { log, origin: LOG_ORIGIN, evidence, is_ours: is_running }));
+        let examination = match &self.config.evidence.bucket {
+            None => return doctor,
+            Some(Bucket::Gcs { bucket, .. }) => {
+                BucketExamination::in_gcs(bucket, self.config.evidence.endpoint.as_ref().map(|url| url.as_str()))
+            }
+            Some(Bucket::Folder(path)) => Ok(BucketExamination::Folder(path.clone())),
+        };
+        match examination {
+            Ok(examination) => doctor.add("evidence bucket", Arc::new(examination)),
+            Err(error) => doctor.add("evidence bucket", Arc::new(Unusable(error.to_string()))),
+        }
         doctor
+    }
+
+    /// Where copies of evidence go.
+    fn bucket(&self, folder: &EvidenceFolder) -> anyhow::Result<Option<Arc<EvidenceBucket>>> {
+        let endpoint = self.config.evidence.endpoint.as_ref().map(|url| url.as_str());
+        let bucket = match &self.config.evidence.bucket {
+            None => return Ok(None),
+            Some(Bucket::Gcs { bucket, prefix }) => EvidenceBucket::in_gcs(bucket, prefix, endpoint, folder.clone()),
+            Some(Bucket::Folder(path)) => EvidenceBucket::in_folder(path, folder.clone()),
+        };
+        Ok(Some(Arc::new(bucket.context("cannot use the bucket of [evidence]")?)))
     }
 
     async fn compute(&self) -> anyhow::Result<Arc<Compute>> {
@@ -203,12 +246,36 @@ impl Bot {
 
     async fn clusters(&self) -> anyhow::Result<BTreeMap<ClusterName, Reach>> {
         let compute = self.compute().await?;
+        let ssh = self.ssh(&compute)?;
         let mut clusters = BTreeMap::new();
         for (name, cluster) in &self.config.clusters {
-            clusters.insert(name.clone(), reach(name, cluster, &compute).await?);
+            clusters.insert(name.clone(), reach(name, cluster, &compute, &ssh).await?);
         }
         Ok(clusters)
     }
+
+    /// The way onto nodes over SSH, if the configuration has one.
+    fn ssh(&self, compute: &Arc<Compute>) -> anyhow::Result<Option<Arc<SshNodes>>> {
+        let Some(ssh) = &self.config.ssh else { return Ok(None) };
+        let settings = SshSettings::new(config::private_key(&ssh.private_key)?, ssh.known_hosts.clone(), ssh.port);
+        Ok(Some(Arc::new(SshNodes::new(settings, compute.clone()).context("[ssh] cannot be used")?)))
+    }
+}
+
+/// Where this process runs, as the downward API says in its environment; nowhere known if that is not set up.
+fn own(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Own> {
+    fn read<T: FromStr<Err: Into<anyhow::Error>>>(name: &str, value: Option<String>) -> anyhow::Result<Option<T>> {
+        let parsed = value.filter(|value| !value.is_empty()).map(|value| value.parse().map_err(Into::into)).transpose();
+        parsed.with_context(|| format!("the environment variable `{name}` is wrong"))
+    }
+    let [namespace, name, node] = ["STANCH_POD_NAMESPACE", "STANCH_POD_NAME", "STANCH_NODE_NAME"];
+    let pod = (read(namespace, variable(namespace))?, read(name, variable(name))?);
+    let pod = match pod {
+        (Some(namespace), Some(name)) => Some((namespace, name)),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => anyhow::bail!("`{namespace}` and `{name}` go together, and one of them is not set"),
+    };
+    Ok(Own { pod, node: read(node, variable(node))? })
 }
 
 /// The platforms that the bot is connected to.
@@ -235,14 +302,19 @@ impl Connected {
 }
 
 /// Sets a cluster up.
-async fn reach(name: &ClusterName, cluster: &config::Cluster, compute: &Arc<Compute>) -> anyhow::Result<Reach> {
+async fn reach(
+    name: &ClusterName,
+    cluster: &config::Cluster,
+    compute: &Arc<Compute>,
+    ssh: &Option<Arc<SshNodes>>,
+) -> anyhow::Result<Reach> {
     let kubernetes = match &cluster.access {
         Access::Kubeconfig { path, context } => KubernetesCluster::from_kubeconfig(path, context).await,
         Access::InCluster => KubernetesCluster::in_cluster(),
     };
     let kubernetes = Arc::new(kubernetes.with_context(|| format!("cannot set up cluster `{name}`"))?);
     let facts = ClusterFacts { name: name.clone(), project: cluster.project.clone(), location: cluster.location.clone() };
-    Ok(Reach { facts, kubernetes, compute: compute.clone() })
+    Ok(Reach { facts, kubernetes, compute: compute.clone(), ssh: ssh.clone() })
 }
 
 /// A part that could not be set up, and why.
@@ -260,11 +332,13 @@ struct Reach {
     facts: ClusterFacts,
     kubernetes: Arc<KubernetesCluster>,
     compute: Arc<Compute>,
+    ssh: Option<Arc<SshNodes>>,
 }
 
 impl Reach {
     fn cluster(&self) -> Cluster {
-        Cluster { facts: self.facts.clone(), kubernetes: self.kubernetes.clone(), compute: self.compute.clone() }
+        let ssh = self.ssh.clone().map(|ssh| -> Arc<dyn Actuator<SshAction>> { ssh });
+        Cluster { facts: self.facts.clone(), kubernetes: self.kubernetes.clone(), compute: self.compute.clone(), ssh }
     }
 }
 
@@ -276,4 +350,25 @@ fn open_log(folder: &Path) -> anyhow::Result<(AuditWriter, Memory)> {
     }
     let memory = Memory::replay(&entries).context("the audit log cannot be followed")?;
     Ok((log, memory))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn stanch_knows_where_it_runs_only_if_it_is_told() {
+        let own_of = |set: &[(&str, &str)]| {
+            let set: BTreeMap<String, String> = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            own(|name| set.get(name).cloned())
+        };
+        assert_eq!(own_of(&[]).unwrap(), Own::default());
+        let all = [("STANCH_POD_NAMESPACE", "stanch"), ("STANCH_POD_NAME", "stanch-0"), ("STANCH_NODE_NAME", "gke-1")];
+        let expected = Own { pod: Some(("stanch".parse().unwrap(), "stanch-0".parse().unwrap())), node: Some("gke-1".parse().unwrap()) };
+        assert_eq!(own_of(&all).unwrap(), expected);
+        assert_eq!(own_of(&all[2..]).unwrap(), Own { pod: None, ..expected });
+        assert!(own_of(&all[..1]).is_err() && own_of(&[("STANCH_NODE_NAME", "Not A Name")]).is_err());
+    }
 }

@@ -1,6 +1,7 @@
 //! `config/stanch.toml` as a value: which clusters, which channels, which limits. It holds no secret, only where secrets are.
 
 mod discord;
+mod node_access;
 mod section;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +11,13 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use stanch_commands::definition::Limits;
 use stanch_commands::plan::Form;
+use stanch_commands::runtime::PrivilegedPod;
 use stanch_commands::target::{ClusterName, Location, ProjectId};
 use url::Url;
 
 use crate::core::identity::{ChannelRef, Platform};
 use crate::core::policy::Policy;
+pub use node_access::{Ssh, private_key};
 use section::Section;
 
 /// The configuration, checked.
@@ -32,8 +35,14 @@ pub struct Config {
     pub discord: Option<Discord>,
     /// The channels where changes may be asked for, each with its default cluster, which is one of `clusters`.
     pub channels: BTreeMap<ChannelRef, ClusterName>,
+    /// Evidence beyond the data folder.
+    pub evidence: Evidence,
     /// Where Compute Engine answers, if not at Google's own address: loopback, or over https.
     pub compute_endpoint: Option<Url>,
+    /// The pod that reaches the node under it, if that is switched on.
+    pub privileged_pod: Option<PrivilegedPod>,
+    /// The way onto nodes over SSH, if there is one.
+    pub ssh: Option<Ssh>,
 }
 
 /// A cluster.
@@ -72,6 +81,31 @@ pub struct Slack {
     pub team_id: Option<String>,
     /// The reactions that vote.
     pub emoji: Emoji,
+}
+
+/// What becomes of evidence, beyond the data folder that always keeps it first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Where copies go.
+    pub bucket: Option<Bucket>,
+    /// Most bytes of redacted evidence that one step shows in the chat; `None`: nothing is attached.
+    pub attach_limit_bytes: Option<usize>,
+    /// Where Cloud Storage answers, if not at Google's own address: loopback, or over https. It gets no token.
+    pub endpoint: Option<Url>,
+}
+
+/// A place for copies of evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// A bucket of Google Cloud Storage.
+    Gcs {
+        /// Its name.
+        bucket: String,
+        /// What all names in it begin with; may be empty.
+        prefix: String,
+    },
+    /// A folder that is there already, such as a mounted disk.
+    Folder(PathBuf),
 }
 
 /// The Discord application.
@@ -172,16 +206,19 @@ impl Config {
             root.problem("there is neither [slack] nor [discord]");
         }
         let channels = channels(&mut root, &clusters);
+        let evidence = evidence(&mut root);
         let compute_endpoint = root.section("compute").and_then(|mut section| {
             let endpoint = section.checked("endpoint", endpoint);
             root.adopt(section);
             endpoint
         });
+        let (privileged_pod, ssh) = (node_access::privileged_pod(&mut root), node_access::ssh(&mut root));
         // A cluster with a problem of its own is known by name, so that channels are not blamed for it.
         let clusters = clusters.into_iter().filter_map(|(name, cluster)| Some((name, cluster?))).collect();
         match root.finish() {
             problems if problems.is_empty() => {
-                Ok(Self { form, limits, clusters, slack: slack.flatten(), discord: discord.flatten(), channels, compute_endpoint })
+                let (slack, discord) = (slack.flatten(), discord.flatten());
+                Ok(Self { form, limits, clusters, slack, discord, channels, evidence, compute_endpoint, privileged_pod, ssh })
             }
             problems => Err(ConfigError(problems)),
         }
@@ -358,6 +395,46 @@ fn emoji_name(text: &str) -> Result<String, String> {
     match (1..=100).contains(&text.len()) && text.chars().all(plain) {
         true => Ok(text.to_owned()),
         false => Err("must be the name of a reaction without colons, such as `white_check_mark`".into()),
+    }
+}
+
+fn evidence(root: &mut Section) -> Evidence {
+    let Some(mut section) = root.section("evidence") else { return Evidence::default() };
+    // A file of more than this is not read in a chat.
+    let limit_kib = section.number("attach_limit_kib", 1..=1_024).unwrap_or(256);
+    let attach_limit_bytes = section.flag("attach").unwrap_or(false).then(|| usize::try_from(limit_kib).unwrap_or(0).saturating_mul(1_024));
+    let evidence =
+        Evidence { bucket: section.checked("bucket", bucket), attach_limit_bytes, endpoint: section.checked("endpoint", endpoint) };
+    if evidence.endpoint.is_some() && matches!(evidence.bucket, Some(Bucket::Folder(_))) {
+        section.problem("`endpoint` is for buckets, `bucket` is a folder");
+    }
+    root.adopt(section);
+    evidence
+}
+
+/// Longest prefix of a bucket, in characters: an object's name has 1,024 bytes, and a path of evidence some 600.
+const PREFIX_LENGTH: usize = 200;
+
+/// `gs://BUCKET/PREFIX`, by Google's rules for buckets, or `file:///FOLDER`.
+fn bucket(text: &str) -> Result<Bucket, String> {
+    if let Some(path) = text.strip_prefix("file://") {
+        let path = PathBuf::from(path);
+        return if path.is_absolute() { Ok(Bucket::Folder(path)) } else { Err("must have three slashes: `file:///FOLDER`".into()) };
+    }
+    let Some(rest) = text.strip_prefix("gs://") else { return Err("must be `gs://BUCKET/PREFIX` or `file:///FOLDER`".into()) };
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let prefix = prefix.trim_end_matches('/');
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let named = (3..=222).contains(&bucket.len())
+        && bucket.chars().all(|c| edge(c) || matches!(c, '-' | '_' | '.'))
+        && bucket.starts_with(edge)
+        && bucket.ends_with(edge);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let segment = |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(plain);
+    match (named, prefix.is_empty() || (prefix.len() <= PREFIX_LENGTH && prefix.split('/').all(segment))) {
+        (true, true) => Ok(Bucket::Gcs { bucket: bucket.into(), prefix: prefix.into() }),
+        (false, _) => Err(format!("names no bucket: `{bucket}` is not 3 to 222 of a-z, 0-9, `-`, `_` and `.`")),
+        (true, false) => Err("has an unusual prefix: segments of letters, digits, `.`, `_` and `-`, none with a leading dot".into()),
     }
 }
 

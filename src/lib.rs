@@ -10,3 +10,4 @@ pub mod core;
 pub mod ports;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod verify;

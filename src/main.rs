@@ -1,5 +1,6 @@
 //! The command line of Stanch.
 
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,6 +21,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Looks at the audit log, without changing it.
+    Audit {
+        #[command(subcommand)]
+        command: stanch::verify::cli::Command,
+    },
     /// Checks a policy and a configuration, and whether they fit together: every problem, a line each. Exit status 0 if there is none.
     ///
     /// Example: stanch check --policy config/policy.toml --config config/stanch.toml
@@ -67,6 +73,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
+        Command::Audit { command } => audit(command),
         Command::Check { policy, config } => check(&policy, &config),
         Command::Doctor(options) => bot::examine(options),
         Command::Explain { command } => explain(command.as_deref()),
@@ -98,6 +105,19 @@ fn check(policy_path: &Path, config_path: &Path) -> anyhow::Result<ExitCode> {
     say(&format!("{policy_path}: {people} people, {roles} roles, {permits} permits: no problem"));
     say(&format!("{config_path}: {} clusters, {} channels: no problem", config.clusters.len(), config.channels.len()));
     Ok(ExitCode::SUCCESS)
+}
+
+fn audit(command: stanch::verify::cli::Command) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let done = stanch::verify::cli::run(command, bot::default_data, &mut out).and_then(|done| Ok(out.flush().map(|()| done)?));
+    let hung_up = |error: &anyhow::Error| error.downcast_ref().is_some_and(|error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe);
+    match done {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        // Whoever reads has seen enough, such as `head`.
+        Err(error) if hung_up(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -221,7 +241,7 @@ mod bot {
         Ok(Bot { config, policy, data, slack_api: None, discord_api: None, clock: Arc::new(SystemClock), pace: PACE })
     }
 
-    fn default_data() -> anyhow::Result<PathBuf> {
+    pub fn default_data() -> anyhow::Result<PathBuf> {
         let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
         let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
         Ok(state.context("neither XDG_STATE_HOME nor HOME is set; name the folder with --data-dir")?.join("stanch"))

@@ -1,6 +1,7 @@
 //! The doors to the world, as the app uses them. Adapters implement them against real services, fakes in memory.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -144,6 +145,21 @@ pub trait Chat: Send + Sync {
     /// [`ChatError`].
     async fn votes(&self, posted: &MessageRef) -> Result<Votes, ChatError>;
 
+    /// Puts files of evidence into the thread under `root`, with a message.
+    ///
+    /// # Guarantees
+    /// All of them in one message, or none. Every byte arrives as it is, so that the hashes in the message hold.
+    ///
+    /// # Caveats
+    /// Whoever reads the channel can read and keep the files, and the platform keeps them by its own rules: the caller decides what may be
+    /// shown. If the answer was lost, the files may be there, and a repetition shows them twice.
+    ///
+    /// # Errors
+    /// [`ChatError`]; `Refused` on a platform that takes no files from Stanch.
+    async fn attach(&self, _root: &MessageRef, _message: &Message, _files: &[Attachment]) -> Result<(), ChatError> {
+        Err(ChatError::Refused("this platform takes no files from Stanch".into()))
+    }
+
     /// Looks an account up: `None` if it is no full, present human member of the workspace (a bot, a guest, a stranger, deactivated) or if
     /// that cannot be told. Groups that cannot be told are `Groups::Unknown`.
     async fn subject(&self, account: &Account) -> Option<Subject>;
@@ -241,10 +257,68 @@ pub struct Exhibit {
     pub bytes: u64,
 }
 
+/// A kept file for the chat.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Which file.
+    pub exhibit: Exhibit,
+    /// Its content.
+    pub text: String,
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment").field("exhibit", &self.exhibit).finish_non_exhaustive()
+    }
+}
+
 /// Evidence could not be kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct EvidenceLost(pub String);
+
+/// A second place for evidence, beside the store that keeps it first.
+#[async_trait]
+pub trait EvidenceCopies: Send + Sync {
+    /// The place, for people, such as `gs://BUCKET/PREFIX`.
+    fn place(&self) -> &str;
+
+    /// Copies what is kept of a request and is not there yet.
+    ///
+    /// # Guarantees
+    /// Nothing there is overwritten. `Ok` is said after every file was read back there and has the hash that it was kept with; the manifest
+    /// and the chain of custody come last.
+    ///
+    /// # Errors
+    /// [`CopyFailed`]. What was copied so far stays; copying again goes on from there.
+    async fn copy(&self, request: &RequestId) -> Result<Copied, CopyFailed>;
+
+    /// Requests that are not completely there, as names and lengths tell.
+    ///
+    /// # Errors
+    /// [`CopyFailed`].
+    async fn pending(&self) -> Result<BTreeSet<RequestId>, CopyFailed>;
+}
+
+/// Everything that is kept of a request is in the second place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// How many files, the lists aside.
+    pub files: usize,
+    /// SHA-256 of the manifest that lists them.
+    pub manifest_sha256: String,
+}
+
+/// Evidence is not in the second place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CopyFailed {
+    /// Something else is there, or here: trying again does not help, somebody has to look.
+    #[error("{0}")]
+    Conflict(String),
+    /// Trying again may help.
+    #[error("{0}")]
+    Unavailable(String),
+}
 
 /// Remembers what was delivered, over restarts.
 pub trait Deliveries: Send + Sync {

@@ -13,7 +13,7 @@ pub static DEFINITION: Definition = Definition {
     phase: Phase::Contain,
     summary: "take the VM out of its managed instance group, so that it is not repaired away",
     details: "Cannot be undone: no call puts an instance back. The group becomes one smaller; `resize-group` adds a fresh node later.",
-    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::DryRun],
+    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::IncludeStanch, Argument::DryRun],
     examples: &["node gke-prod-pool-1-abcd incident:inc-42"],
     does: Does::Mitigate(plan),
 };

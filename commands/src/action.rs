@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::firewall_rule::FirewallRule;
 use crate::prior::PodPrior;
+use crate::runtime::{Ending, PrivilegedPod, SshRoute, Verb};
 use crate::ssh_key::SshKey;
 use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, Location, NodeRef, PodRef, ProjectId, RequestId, Uid, WorkloadRef};
 
@@ -18,6 +19,8 @@ pub enum Action {
     Kubernetes(KubernetesAction),
     /// On the Compute Engine API.
     Compute(ComputeAction),
+    /// On a node itself, over SSH.
+    Ssh(SshAction),
 }
 
 /// An action on the Kubernetes API.
@@ -126,6 +129,13 @@ pub enum KubernetesAction {
         /// Seconds until what is left is named.
         deadline_s: u32,
     },
+    /// Ends one container by its runtime's tool, which short-lived privileged pods run on the node.
+    EndContainer {
+        /// What ends, and how.
+        ending: Box<Ending>,
+        /// Where those pods are, and what they are made of.
+        through: PrivilegedPod,
+    },
     /// Evicts the pods on a node through the eviction API, until it is empty or the deadline passed.
     Drain(Drain),
     /// Reads back what the Kubernetes steps left.
@@ -152,6 +162,14 @@ pub struct PodIsolation {
     pub enforced_by: Option<String>,
     /// Why the pod cannot be called isolated even then. A phrase each.
     pub open: Vec<String>,
+}
+
+impl PodIsolation {
+    /// Whether the pod may be called isolated once everything else is so.
+    #[must_use]
+    pub fn isolates(&self) -> bool {
+        self.open.is_empty() && self.enforced_by.is_some()
+    }
 }
 
 /// A program that only reads, with every argument. Nothing of it comes from outside, and no shell is between.
@@ -198,7 +216,7 @@ impl Probe {
 pub struct Drain {
     /// The node.
     pub node: NodeRef,
-    /// Suspects, spared by uid and not by label alone.
+    /// Suspects, and Stanch itself, spared by uid and not by label alone.
     pub spare: BTreeSet<Uid>,
     /// Namespaces whose pods are never evicted.
     pub protected_namespaces: BTreeSet<String>,
@@ -392,6 +410,23 @@ pub enum ComputeAction {
     },
 }
 
+/// An action on a node itself, over SSH.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SshAction {
+    /// Ends one container by its runtime's tool.
+    EndContainer {
+        /// What ends, and how.
+        ending: Box<Ending>,
+        /// The instance under the node.
+        instance: InstanceRef,
+        /// The instance from which it is reached. It is no target of the plan.
+        via: InstanceRef,
+        /// From where, and as whom.
+        route: SshRoute,
+    },
+}
+
 /// A way into an isolated instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshAccess {
@@ -513,6 +548,7 @@ impl Action {
                 | KubernetesAction::AllowPodTraffic(_)
                 | KubernetesAction::DeletePod { .. }
                 | KubernetesAction::DeleteWorkload { .. }
+                | KubernetesAction::EndContainer { .. }
                 | KubernetesAction::KeepFromAutoscaler(_)
                 | KubernetesAction::ScaleToZero { .. }
                 | KubernetesAction::ScaleBack { .. }
@@ -540,7 +576,8 @@ impl Action {
                 | ComputeAction::UntagIntermediate { .. }
                 | ComputeAction::ResizeGroup { .. }
                 | ComputeAction::DeleteInstance { .. },
-            ) => ActionClass::Mutate,
+            )
+            | Self::Ssh(SshAction::EndContainer { .. }) => ActionClass::Mutate,
         }
     }
 
@@ -550,6 +587,7 @@ impl Action {
         match self {
             Self::Kubernetes(action) => action.undo(),
             Self::Compute(action) => action.undo(),
+            Self::Ssh(SshAction::EndContainer { ending, .. }) => end_is_final(ending),
         }
     }
 
@@ -559,6 +597,7 @@ impl Action {
         match self {
             Self::Kubernetes(action) => action.summary(),
             Self::Compute(action) => action.summary(),
+            Self::Ssh(SshAction::EndContainer { ending, via, .. }) => end(ending, &format!("over SSH through {}", via.name)),
         }
     }
 }
@@ -595,6 +634,7 @@ impl KubernetesAction {
             Self::DeleteWorkload { .. } => Undo::Impossible(
                 "its pods end for good; its manifests are kept as evidence, without the values of environment variables, to make it again by hand",
             ),
+            Self::EndContainer { ending, .. } => end_is_final(ending),
             Self::Drain(_) => Undo::Impossible("evicted pods are replaced elsewhere, or gone if nothing owns them"),
             Self::Cordon(_)
             | Self::Uncordon(_)
@@ -657,6 +697,7 @@ impl KubernetesAction {
                 let what: Vec<String> = workloads.iter().map(ToString::to_string).chain([pods(of.len())]).collect();
                 format!("read that {} are gone (at most {deadline_s} s)", what.join(" and "))
             }
+            Self::EndContainer { ending, through } => end(ending, &format!("by a privileged pod in {}", through.namespace)),
             Self::AllowPodTraffic(pod) => format!("delete the NetworkPolicy that denies the traffic of pod {pod}"),
             Self::Drain(drain) => {
                 format!(
@@ -774,6 +815,26 @@ impl ComputeAction {
             }
         }
     }
+}
+
+fn end_is_final(ending: &Ending) -> Undo {
+    Undo::Impossible(match ending.removes() {
+        true => "the container's memory, its file system and its log on the node are lost",
+        false => "the container's memory is lost; its file system stays on the node until the kubelet clears it away",
+    })
+}
+
+fn end(ending: &Ending, way: &str) -> String {
+    let verbs: Vec<String> = ending.ladder.iter().map(|verb| command(ending, *verb)).collect();
+    let waived = ending.waiver.as_ref().map_or_else(String::new, |reason| format!(", without waiting for evidence: {reason}"));
+    format!("end {ending} on node {} {way}: {}{waived}", ending.node.name, verbs.join(", if it still runs "))
+}
+
+/// `crictl rm -f 4f1c0d7a9e2b`: people compare the first twelve digits.
+fn command(ending: &Ending, verb: Verb) -> String {
+    let mut argv = ending.argv(verb);
+    let id: String = argv.pop().unwrap_or_default().chars().take(12).collect();
+    format!("`{} {id}`", argv.join(" "))
 }
 
 fn words(workloads: &[WorkloadRef]) -> String {

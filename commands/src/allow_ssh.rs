@@ -30,7 +30,7 @@ pub static DEFINITION: Definition = Definition {
         Argument::Cluster,
         Argument::Incident,
         Argument::Reason,
-        Argument::DryRun,
+        Argument::IncludeStanch, Argument::DryRun,
     ],
     examples: &[
         "node gke-prod-pool-1-abcd via:bastion key:\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f rosa\"",
@@ -156,7 +156,10 @@ fn add(steps: &mut Steps, compute: &ComputeFacts, way: &Way, access: SshAccess, 
 }
 
 /// The VM to come from, and the interface that it reaches. Without a name only one that was set up for this is taken.
-fn intermediate<'f>(compute: &'f ComputeFacts, context: &Context) -> Result<(&'f NeighbourFacts, &'f InterfaceFacts), Refusal> {
+///
+/// # Errors
+/// [`Refusal::NoIntermediate`].
+pub fn intermediate<'f>(compute: &'f ComputeFacts, context: &Context) -> Result<(&'f NeighbourFacts, &'f InterfaceFacts), Refusal> {
     let no = |why: String| Err(Refusal::NoIntermediate(why));
     let fits = |neighbour: &&NeighbourFacts| match &context.arguments.via {
         Some(name) => neighbour.instance.name == *name,

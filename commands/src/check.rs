@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::action::{Action, ActionClass, ComputeAction, KubernetesAction, PodIsolation};
+use crate::action::{Action, ActionClass, ComputeAction, KubernetesAction, PodIsolation, SshAction};
 use crate::firewall_rule::{Direction, FirewallRule, Verdict};
 use crate::plan::{Draft, Edge, Plan, StepId};
 use crate::refusal::Refusal;
@@ -71,6 +71,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | KubernetesAction::ScaleBack { .. }
             | KubernetesAction::DeleteWorkload { .. }
             | KubernetesAction::VerifyWorkloadGone { .. } => (vec![], vec![], vec![]),
+            KubernetesAction::EndContainer { ending, .. } => (vec![&ending.node], vec![], vec![&ending.pod]),
             KubernetesAction::RestorePod { prior, .. } => (vec![], vec![], vec![&prior.pod]),
             KubernetesAction::Drain(drain) => (vec![&drain.node], vec![], vec![]),
             KubernetesAction::VerifyNode { node, suspects } => (vec![node], vec![], suspects.iter().map(|(pod, _)| pod).collect()),
@@ -104,6 +105,7 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             | ComputeAction::DeleteInstance { instance, .. }
             | ComputeAction::VerifyIsolation { instance, .. } => (vec![], vec![instance], vec![]),
         },
+        Action::Ssh(SshAction::EndContainer { ending, instance, .. }) => (vec![&ending.node], vec![instance], vec![&ending.pod]),
     }
 }
 
@@ -116,7 +118,8 @@ fn writes_follow_the_saved_state(plan: &Plan) -> Vec<String> {
             let saved = match &step.action {
                 // Its prior state is in the step itself.
                 Action::Compute(ComputeAction::ResizeGroup { .. }) => return false,
-                Action::Kubernetes(_) => &kubernetes,
+                // What runs on a node belongs to its pods.
+                Action::Kubernetes(_) | Action::Ssh(_) => &kubernetes,
                 Action::Compute(_) => &compute,
             };
             !saved.iter().any(|saved| requires(plan, *id, *saved))
@@ -207,6 +210,9 @@ fn destruction_requires_what_is_kept(plan: &Plan) -> Vec<String> {
         | Action::Kubernetes(KubernetesAction::DeletePod { waiver, .. } | KubernetesAction::DeleteWorkload { waiver, .. }) => {
             waiver.is_some()
         }
+        Action::Kubernetes(KubernetesAction::EndContainer { ending, .. }) | Action::Ssh(SshAction::EndContainer { ending, .. }) => {
+            ending.waiver.is_some()
+        }
         Action::Kubernetes(_) | Action::Compute(_) => false,
     };
     if !find(plan, waived).is_empty() {
@@ -238,7 +244,7 @@ fn what_lets_in_is_narrow_and_comes_last(plan: &Plan) -> Vec<String> {
         .steps()
         .filter_map(|(id, step)| match &step.action {
             Action::Compute(ComputeAction::EnsureFirewallRule(rule)) if rule.verdict == Verdict::Allow => Some((id, rule)),
-            Action::Kubernetes(_) | Action::Compute(_) => None,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
         })
         .collect();
     let mut findings: Vec<String> =
@@ -256,7 +262,7 @@ fn what_lets_in_is_narrow_and_comes_last(plan: &Plan) -> Vec<String> {
                 let rules: Vec<StepId> = rules.iter().map(|(id, _)| *id).collect();
                 findings.extend(must_require(plan, &[id], &rules, "opens the instance before the rule is read back"));
             }
-            Action::Kubernetes(_) | Action::Compute(_) => {}
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => {}
         }
     }
     findings
@@ -286,15 +292,19 @@ fn destroys(plan: &Plan, step: StepId) -> bool {
             action,
             Action::Compute(ComputeAction::DeleteInstance { .. })
                 | Action::Kubernetes(
-                    KubernetesAction::DeletePod { .. } | KubernetesAction::DeleteWorkload { .. } | KubernetesAction::ScaleToZero { .. }
+                    KubernetesAction::DeletePod { .. }
+                        | KubernetesAction::DeleteWorkload { .. }
+                        | KubernetesAction::ScaleToZero { .. }
+                        | KubernetesAction::EndContainer { .. }
                 )
+                | Action::Ssh(SshAction::EndContainer { .. })
         )
     };
     plan.step(step).is_some_and(|step| match &step.action {
         Action::Compute(ComputeAction::AllowDeletion(_)) => {
             plan.steps().any(|(_, step)| matches!(step.action, Action::Compute(ComputeAction::DeleteInstance { .. })))
         }
-        action @ (Action::Kubernetes(_) | Action::Compute(_)) => deletes(action),
+        action @ (Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_)) => deletes(action),
     })
 }
 

@@ -13,7 +13,7 @@ pub static DEFINITION: Definition = Definition {
     phase: Phase::Contain,
     summary: "keep new pods off the node",
     details: "Also tells the cluster autoscaler to keep the node (not under form = \"guide\"). Refused on Autopilot, where a cordoned node is recreated.",
-    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::DryRun],
+    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::IncludeStanch, Argument::DryRun],
     examples: &["node gke-prod-pool-1-abcd", "pod shop/cart-7d4b9c6f5-x2x9q --dry-run"],
     does: Does::Mitigate(plan),
 };

@@ -10,8 +10,9 @@ use crate::facts::{Facts, GroupSurvey};
 use crate::plan::{Draft, Form};
 use crate::prior::Earlier;
 use crate::refusal::Refusal;
+use crate::runtime::NodeAccess;
 use crate::ssh_key::SshKey;
-use crate::target::{ClusterName, ComputeId, ComputeName, IncidentRef, NodeName, RequestId, TargetName};
+use crate::target::{ClusterName, ComputeId, ComputeName, ContainerName, IncidentRef, Namespace, NodeName, PodName, RequestId, TargetName};
 
 /// A phase of incident response, in order. Policy gives each its approvals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,6 +67,10 @@ pub enum Argument {
     IsolateFirst,
     /// `--scale-to-zero`.
     ScaleToZero,
+    /// `container:NAME`.
+    Container,
+    /// `--force`.
+    Force,
     /// `via:INSTANCE`.
     Via,
     /// `key:"PUBLIC KEY"`.
@@ -80,6 +85,8 @@ pub enum Argument {
     FalseAlarm,
     /// `--exec`.
     Exec,
+    /// `--include-stanch`.
+    IncludeStanch,
     /// `--dry-run`.
     DryRun,
 }
@@ -100,6 +107,8 @@ impl Argument {
             Self::Reason => "[reason:\"TEXT\"]",
             Self::IsolateFirst => "[--isolate-first]",
             Self::ScaleToZero => "[--scale-to-zero]",
+            Self::Container => "[container:NAME]",
+            Self::Force => "[--force]",
             Self::Via => "[via:INSTANCE]",
             Self::Key => "key:\"ALGORITHM BASE64 USER\"",
             Self::OptionalKey => "[key:\"ALGORITHM BASE64 USER\"]",
@@ -107,6 +116,7 @@ impl Argument {
             Self::StopNow => "[--stop-now]",
             Self::FalseAlarm => "[--false-alarm]",
             Self::Exec => "[--exec]",
+            Self::IncludeStanch => "[--include-stanch]",
             Self::DryRun => "[--dry-run]",
         }
     }
@@ -125,6 +135,8 @@ impl Argument {
             Self::Incident => "what you call the incident; the open incident on that node, or the request's id otherwise",
             Self::Reason => "why, for the record",
             Self::IsolateFirst => "cut the network before draining: for active exfiltration; evicted pods may then stay Terminating",
+            Self::Container => "the container; may be left out if the pod has only one that runs",
+            Self::Force => "if it does not stop, kill it, and then remove it: its file system and its log on the node are lost",
             Self::Via => "the intermediate VM, from which the node is reached: running, in the same network and project",
             Self::Key => "the public key to let in, as its .pub file has it; the last word is the user",
             Self::OptionalKey => "the public key to take back; without it, every key that Stanch added",
@@ -137,6 +149,7 @@ impl Argument {
             }
             Self::StopNow => "do not wait for snapshots and evidence, because stopping the attack matters more; needs a reason",
             Self::Exec => "also run ps and read /proc in the containers: whoever watches them can notice, so it needs an approval",
+            Self::IncludeStanch => "do it although Stanch itself runs there: it may not live to finish it",
             Self::DryRun => "show the plan, ask nobody, change nothing",
         }
     }
@@ -162,6 +175,12 @@ pub struct Arguments {
     /// `--scale-to-zero`.
     #[serde(default)]
     pub scale_to_zero: bool,
+    /// `container:`.
+    #[serde(default)]
+    pub container: Option<ContainerName>,
+    /// `--force`.
+    #[serde(default)]
+    pub force: bool,
     /// `via:`.
     #[serde(default)]
     pub via: Option<ComputeName>,
@@ -179,8 +198,20 @@ pub struct Arguments {
     /// `--exec`.
     #[serde(default)]
     pub exec: bool,
+    /// `--include-stanch`.
+    #[serde(default)]
+    pub include_stanch: bool,
     /// `--dry-run`.
     pub dry_run: bool,
+}
+
+/// Where Stanch itself runs, as far as it was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Its pod.
+    pub pod: Option<(Namespace, PodName)>,
+    /// Its node.
+    pub node: Option<NodeName>,
 }
 
 /// What planning needs besides the facts.
@@ -198,8 +229,12 @@ pub struct Context {
     pub form: Form,
     /// Limits.
     pub limits: Limits,
+    /// Ways onto a node.
+    pub node_access: NodeAccess,
     /// Namespaces whose pods are never evicted, labelled or taken as suspects.
     pub protected_namespaces: BTreeSet<String>,
+    /// Where Stanch itself runs.
+    pub own: Own,
     /// Instances that Stanch isolated and did not release.
     pub isolated_instances: BTreeSet<ComputeId>,
     /// Instances that carry a quarantine's tag by Stanch, those of runs that did not complete included.

@@ -24,7 +24,7 @@ pub static DEFINITION: Definition = Definition {
         Argument::Incident,
         Argument::Reason,
         Argument::StopNow,
-        Argument::DryRun,
+        Argument::IncludeStanch, Argument::DryRun,
     ],
     examples: &["node gke-prod-pool-1-abcd incident:inc-42", "pod shop/cart-7d4b9c6f5-x2x9q --stop-now reason:\"data is leaving\""],
     does: Does::Mitigate(plan),

@@ -17,7 +17,7 @@ pub static DEFINITION: Definition = Definition {
     summary: "cordon the node and evict everything but the suspect",
     details: "Evictions honour PodDisruptionBudgets and stop at a deadline; nothing is deleted by force. DaemonSet pods, mirror pods and protected \
               namespaces stay. Given `node NAME`, there is no suspect and everything else goes.",
-    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::DryRun],
+    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::IncludeStanch, Argument::DryRun],
     examples: &["pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42", "node gke-prod-pool-1-abcd --dry-run"],
     does: Does::Mitigate(plan),
 };
@@ -26,7 +26,7 @@ pub static DEFINITION: Definition = Definition {
 pub fn evicted<'f>(facts: &'f Facts, context: &Context) -> Vec<&'f PodFacts> {
     let suspect = facts.kubernetes.suspect.as_ref().map(|suspect| &suspect.pod.uid);
     let stays = |pod: &PodFacts| {
-        Some(&pod.pod.uid) == suspect || pod.stays_on_drain() || context.protected_namespaces.contains(pod.pod.namespace.as_str())
+        Some(&pod.pod.uid) == suspect || pod.stays_on_drain() || guard::is_own(&pod.pod, context) || context.protected_namespaces.contains(pod.pod.namespace.as_str())
     };
     facts.kubernetes.pods.iter().filter(|pod| !stays(pod) && !pod.terminating).collect()
 }
@@ -35,9 +35,10 @@ pub fn evicted<'f>(facts: &'f Facts, context: &Context) -> Vec<&'f PodFacts> {
 pub fn add(steps: &mut Steps, facts: &Facts, context: &Context, needs: impl IntoIterator<Item = Edge>) -> StepId {
     let expected: Vec<_> = evicted(facts, context).into_iter().map(|pod| pod.pod.clone()).collect();
     let at_most = u32::try_from(expected.len()).unwrap_or(u32::MAX).saturating_add(context.limits.drain_newcomers);
+    let own = facts.kubernetes.pods.iter().filter(|pod| guard::is_own(&pod.pod, context));
     let drain = Drain {
         node: facts.kubernetes.node.node.clone(),
-        spare: facts.kubernetes.suspect.iter().map(|suspect| suspect.pod.uid.clone()).collect(),
+        spare: facts.kubernetes.suspect.iter().chain(own).map(|pod| pod.pod.uid.clone()).collect(),
         protected_namespaces: context.protected_namespaces.clone(),
         expected,
         at_most,
@@ -68,6 +69,7 @@ pub fn describe(facts: &Facts, context: &Context, consequences: &mut Consequence
         let why = match pod {
             pod if pod.mirror => "mirror pods, which the API cannot evict",
             pod if pod.stays_on_drain() => "DaemonSet pods, which would come back at once",
+            pod if guard::is_own(&pod.pod, context) => "Stanch itself",
             pod if context.protected_namespaces.contains(pod.pod.namespace.as_str()) => "pods of protected namespaces",
             _ => continue,
         };

@@ -140,6 +140,23 @@ pub struct PodFacts {
     pub service_account: String,
     /// It would be deleted some time after its node became unreachable.
     pub deleted_when_unreachable: bool,
+    /// `spec.restartPolicy`: `Always`, `OnFailure` or `Never`.
+    pub restart_policy: String,
+    /// Its containers as the kubelet last told of them, initial and ephemeral ones included.
+    pub containers: Vec<ContainerFacts>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerFacts {
+    /// Name.
+    pub name: String,
+    /// `containerd://ID`, empty if it was never started.
+    pub runtime_id: String,
+    /// It runs.
+    pub running: bool,
+    /// It was added to the running pod, and is not started again when it ends.
+    pub ephemeral: bool,
 }
 
 impl PodFacts {
@@ -249,6 +266,17 @@ pub struct GroupSurvey {
     pub group: GroupRef,
     /// How it stands; `None` if there is no such group.
     pub found: Option<GroupState>,
+}
+
+/// Where an instance is reached, as Compute tells at that moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceAddresses {
+    /// `RUNNING`, …
+    pub status: String,
+    /// Its internal IPv4 address on each of its networks.
+    pub internal: BTreeMap<String, String>,
+    /// Its external IPv4 address, if it has one.
+    pub external: Option<String>,
 }
 
 /// A group by itself.

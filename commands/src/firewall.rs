@@ -19,7 +19,7 @@ pub static DEFINITION: Definition = Definition {
     summary: "deny all traffic to and from the VM by firewall rules and a network tag",
     details: "Creates the deny rules on every network of the VM, then tags it and reads the effective firewall back. The instance stays in its group: \
               GKE may recreate the cut-off node after about 10 minutes, so `abandon` it first, or use `quarantine`.",
-    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::DryRun],
+    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::IncludeStanch, Argument::DryRun],
     examples: &["node gke-prod-pool-1-abcd incident:inc-42"],
     does: Does::Mitigate(plan),
 };

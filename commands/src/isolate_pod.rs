@@ -5,7 +5,7 @@ use crate::cordon::save_prior_state;
 use crate::definition::{Argument, Context, Definition, Does, Phase};
 use crate::facts::{Facts, PodFacts, WorkloadFacts};
 use crate::guard;
-use crate::label::{self, OWN_KEY, Rewriting};
+use crate::label::{self, Rewriting};
 use crate::plan::{Consequences, Draft, Edge, Steps};
 use crate::redeploy::{Kept, deletable, describe_loss};
 use crate::refusal::Refusal;
@@ -26,7 +26,7 @@ pub static DEFINITION: Definition = Definition {
         Argument::Incident,
         Argument::Reason,
         Argument::ScaleToZero,
-        Argument::DryRun,
+        Argument::IncludeStanch, Argument::DryRun,
     ],
     examples: &["pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42", "pod shop/cart-7d4b9c6f5-x2x9q --scale-to-zero"],
     does: Does::Mitigate(plan),
@@ -83,8 +83,7 @@ fn isolate(facts: &Facts, suspect: &PodFacts, context: &Context) -> Result<Draft
     let first = [Edge::Requires(saved), Edge::After(evidence)];
     // A policy that binds nobody would only look like one.
     let policy = (!suspect.host_network).then(|| steps.add(KubernetesAction::DenyPodTraffic(pod.clone()), first));
-    let label = KubernetesAction::LabelPod { pod: pod.clone(), set: rewriting.set.clone(), remove: rewriting.remove.clone() };
-    let labelled = steps.add(label, first.into_iter().chain(policy.map(Edge::Requires)));
+    let labelled = label::add(&mut steps, suspect, &rewriting, first.into_iter().chain(policy.map(Edge::Requires)).collect());
     let verify = KubernetesAction::VerifyPodIsolation(PodIsolation {
         pod: pod.clone(),
         labels: rewriting.set,
@@ -109,14 +108,13 @@ fn open(facts: &Facts, suspect: &PodFacts, rewriting: &Rewriting) -> Vec<String>
             facts.kubernetes.node.node.name
         ));
     }
-    let allowing = rewriting.still.iter().filter(|policy| policy.allows);
-    open.extend(allowing.map(|policy| format!("NetworkPolicy {} selects it whatever its labels are, and lets traffic through", policy.name)));
+    open.extend(rewriting.allowing());
     open
 }
 
 fn describe(facts: &Facts, suspect: &PodFacts, rewriting: &Rewriting, open: &[String], consequences: &mut Consequences) {
     let pod = &suspect.pod;
-    describe_detachment(facts, suspect, rewriting, consequences);
+    label::describe(facts, suspect, rewriting, facts.kubernetes.node.unschedulable, consequences);
     if let Some((words, cuts)) = enforcer(facts) {
         consequences.decisions.push(format!("{words} enforces NetworkPolicies on the node"));
         if !cuts && !suspect.host_network {
@@ -141,29 +139,6 @@ fn describe(facts: &Facts, suspect: &PodFacts, rewriting: &Rewriting, open: &[St
     consequences.residual_risk.push("CiliumNetworkPolicy, FQDNNetworkPolicy and AdminNetworkPolicy objects are not read: they could let traffic through".into());
     consequences.noticeable.push(format!("the connections of {pod} fail, its name service too"));
     consequences.noticeable.push("a process that can read the Kubernetes API sees policy and labels".into());
-}
-
-fn describe_detachment(facts: &Facts, suspect: &PodFacts, rewriting: &Rewriting, consequences: &mut Consequences) {
-    let pod = &suspect.pod;
-    let attached = suspect.owner_selector.iter().all(|key| !rewriting.remove.contains(key));
-    let again = if facts.kubernetes.node.unschedulable { "" } else { ", perhaps on the same node, which is not cordoned" };
-    consequences.blast_radius.push(match &suspect.owner {
-        None if suspect.labels.contains_key(OWN_KEY) => format!("{pod} was detached by Stanch before"),
-        None => format!("{pod} has no owner: nothing replaces it"),
-        Some(owner) if attached => format!("{pod} stays with {} {}: a replacement would come to the same node", owner.kind, owner.name),
-        Some(owner) if owner.kind == "ReplicaSet" => format!("{pod} leaves {} {}, which starts a clean replacement{again}", owner.kind, owner.name),
-        Some(owner) if owner.kind == "StatefulSet" => format!("{pod} leaves {} {}, which cannot replace it while it exists", owner.kind, owner.name),
-        Some(owner) => format!("{pod} leaves {} {}, which may not replace it", owner.kind, owner.name),
-    });
-    let services: Vec<&str> = facts.kubernetes.services.keys().map(String::as_str).collect();
-    if rewriting.services.is_empty() && !services.is_empty() {
-        consequences.blast_radius.push(format!("{pod} leaves its Services: {}", services.join(", ")));
-    }
-    if !rewriting.services.is_empty() {
-        let held = rewriting.services.join(", ");
-        consequences.blast_radius.push(format!("Services go on sending to {pod}, in vain once it is cut off, because its owner holds its labels: {held}"));
-    }
-    consequences.decisions.push("removed labels are kept in its annotation stanch.dev/original-labels".into());
 }
 
 fn scale_to_zero(facts: &Facts, suspect: &PodFacts, context: &Context) -> Result<Draft, Refusal> {

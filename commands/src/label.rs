@@ -17,7 +17,7 @@ pub static DEFINITION: Definition = Definition {
     phase: Phase::Contain,
     summary: "mark the suspect pod with quarantine=true",
     details: "Marks only: the pod keeps its traffic, its Services and its owner. `quarantine` also detaches it.",
-    arguments: &[Argument::Pod, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::DryRun],
+    arguments: &[Argument::Pod, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::IncludeStanch, Argument::DryRun],
     examples: &["pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42"],
     does: Does::Mitigate(plan),
 };
@@ -44,7 +44,7 @@ pub fn labels(suspect: &PodFacts, form: Form) -> BTreeMap<String, String> {
 ///
 /// A DaemonSet's own keys stay: its replacement would land on the same cordoned node.
 #[must_use]
-pub fn detaching(facts: &Facts, suspect: &PodFacts) -> BTreeSet<String> {
+fn detaching(facts: &Facts, suspect: &PodFacts) -> BTreeSet<String> {
     let by_services = facts.kubernetes.services.values().flat_map(BTreeMap::keys);
     let by_policies = facts.kubernetes.policies.iter().filter(|policy| policy.allows).flat_map(|policy| &policy.selector_keys);
     let keys: BTreeSet<&String> = by_services.chain(by_policies).chain(&suspect.owner_selector).collect();
@@ -106,6 +106,18 @@ pub fn policy_name(pod: &PodRef) -> String {
 }
 
 impl Rewriting {
+    /// The labels of a form, and nothing removed.
+    #[must_use]
+    pub fn only_labels(suspect: &PodFacts, form: Form) -> Self {
+        Self { set: labels(suspect, form), ..Self::default() }
+    }
+
+    /// Policies that cannot be escaped and let traffic through. A phrase each.
+    pub fn allowing(&self) -> impl Iterator<Item = String> {
+        let allowing = self.still.iter().filter(|policy| policy.allows);
+        allowing.map(|policy| format!("NetworkPolicy {} selects it whatever its labels are, and lets traffic through", policy.name))
+    }
+
     fn applied(&self, suspect: &PodFacts) -> BTreeMap<String, String> {
         let mut labels = suspect.labels.clone();
         labels.retain(|key, _| !self.remove.contains(key));
@@ -115,9 +127,33 @@ impl Rewriting {
 }
 
 /// Adds the label step.
-pub fn add(steps: &mut Steps, suspect: &PodFacts, remove: BTreeSet<String>, context: &Context, needs: Vec<Edge>) -> StepId {
-    let action = KubernetesAction::LabelPod { pod: suspect.pod.clone(), set: labels(suspect, context.form), remove };
-    steps.add(action, needs)
+pub fn add(steps: &mut Steps, suspect: &PodFacts, rewriting: &Rewriting, needs: Vec<Edge>) -> StepId {
+    let (set, remove) = (rewriting.set.clone(), rewriting.remove.clone());
+    steps.add(KubernetesAction::LabelPod { pod: suspect.pod.clone(), set, remove }, needs)
+}
+
+/// What the rewriting does to whom the suspect belongs to. `cordoned`: nothing new comes to its node.
+pub fn describe(facts: &Facts, suspect: &PodFacts, rewriting: &Rewriting, cordoned: bool, consequences: &mut Consequences) {
+    let pod = &suspect.pod;
+    let attached = suspect.owner_selector.iter().all(|key| !rewriting.remove.contains(key));
+    let again = if cordoned { "" } else { ", perhaps on the same node, which is not cordoned" };
+    consequences.blast_radius.push(match &suspect.owner {
+        None if suspect.labels.contains_key(OWN_KEY) => format!("{pod} was detached by Stanch before"),
+        None => format!("{pod} has no owner: nothing replaces it"),
+        Some(owner) if attached => format!("{pod} stays with {} {}: a replacement would come to the same node", owner.kind, owner.name),
+        Some(owner) if owner.kind == "ReplicaSet" => format!("{pod} leaves {} {}, which starts a clean replacement{again}", owner.kind, owner.name),
+        Some(owner) if owner.kind == "StatefulSet" => format!("{pod} leaves {} {}, which cannot replace it while it exists", owner.kind, owner.name),
+        Some(owner) => format!("{pod} leaves {} {}, which may not replace it", owner.kind, owner.name),
+    });
+    let services: Vec<&str> = facts.kubernetes.services.keys().map(String::as_str).collect();
+    if rewriting.services.is_empty() && !services.is_empty() {
+        consequences.blast_radius.push(format!("{pod} leaves its Services: {}", services.join(", ")));
+    }
+    if !rewriting.services.is_empty() {
+        let held = rewriting.services.join(", ");
+        consequences.blast_radius.push(format!("Services go on sending to {pod}, in vain once it is cut off, because its owner holds its labels: {held}"));
+    }
+    consequences.decisions.push("removed labels are kept in its annotation stanch.dev/original-labels".into());
 }
 
 fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
@@ -131,7 +167,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     }
     let mut steps = Steps::default();
     let saved = save_prior_state(&mut steps, facts);
-    add(&mut steps, suspect, BTreeSet::new(), context, vec![Edge::Requires(saved)]);
+    add(&mut steps, suspect, &Rewriting::only_labels(suspect, context.form), vec![Edge::Requires(saved)]);
     let consequences = Consequences {
         noticeable: vec!["a process that can read the Kubernetes API sees the label".into()],
         residual_risk: vec!["a label isolates nothing: the pod keeps its network, its Services and its owner".into()],

@@ -14,8 +14,10 @@ pub mod permission;
 pub mod plan;
 pub mod prior;
 pub mod refusal;
+pub mod runtime;
 pub mod selector;
 pub mod ssh_key;
+mod taken_back;
 pub mod target;
 
 use definition::Definition;
@@ -50,6 +52,7 @@ catalogue! {
     revoke_ssh,
     redeploy,
     delete_workload,
+    kill_container,
     delete_node,
     release,
     resize_group,

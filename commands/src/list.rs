@@ -6,7 +6,7 @@ use crate::definition::{Definition, Does, Phase};
 pub static DEFINITION: Definition = Definition {
     name: "list",
     phase: Phase::Look,
-    summary: "list open requests and isolated nodes",
+    summary: "list open requests, isolated nodes and isolated pods",
     details: "Only you see the answer.",
     arguments: &[],
     examples: &[""],

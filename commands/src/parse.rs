@@ -172,6 +172,10 @@ fn take<'w>(
             }
             arguments.reason = Some(value.trim().to_owned());
         }
+        Some(("container", value)) if takes(&[Argument::Container]) => {
+            once(arguments.container.is_none(), "container:")?;
+            arguments.container = Some(value.parse().map_err(invalid)?);
+        }
         Some(("via", value)) if takes(&[Argument::Via]) => {
             once(arguments.via.is_none(), "via:")?;
             arguments.via = Some(value.parse().map_err(invalid)?);
@@ -216,9 +220,11 @@ fn switch<'a>(arguments: &'a mut Arguments, word: &str) -> Option<(Argument, &'a
     Some(match word {
         "--isolate-first" => (Argument::IsolateFirst, &mut arguments.isolate_first),
         "--scale-to-zero" => (Argument::ScaleToZero, &mut arguments.scale_to_zero),
+        "--include-stanch" => (Argument::IncludeStanch, &mut arguments.include_stanch),
         "--false-alarm" => (Argument::FalseAlarm, &mut arguments.false_alarm),
         "--stop-now" => (Argument::StopNow, &mut arguments.stop_now),
         "--create-intermediate" => (Argument::CreateIntermediate, &mut arguments.create_intermediate),
+        "--force" => (Argument::Force, &mut arguments.force),
         "--exec" => (Argument::Exec, &mut arguments.exec),
         "--dry-run" => (Argument::DryRun, &mut arguments.dry_run),
         _ => return None,
@@ -245,11 +251,14 @@ fn complete(command: &'static Definition, arguments: Arguments) -> Result<Parsed
             | Argument::Reason
             | Argument::IsolateFirst
             | Argument::ScaleToZero
+            | Argument::Container
+            | Argument::Force
             | Argument::Via
             | Argument::OptionalKey
             | Argument::CreateIntermediate
             | Argument::StopNow
             | Argument::FalseAlarm
+            | Argument::IncludeStanch
             | Argument::Exec
             | Argument::DryRun => false,
         };
@@ -310,11 +319,14 @@ fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> 
             Argument::Reason => &["reason:"],
             Argument::IsolateFirst => &["--isolate-first"],
             Argument::ScaleToZero => &["--scale-to-zero"],
+            Argument::Container => &["container:"],
+            Argument::Force => &["--force"],
             Argument::Via => &["via:"],
             Argument::Key | Argument::OptionalKey => &["key:"],
             Argument::CreateIntermediate => &["--create-intermediate"],
             Argument::StopNow => &["--stop-now"],
             Argument::FalseAlarm => &["--false-alarm"],
+            Argument::IncludeStanch => &["--include-stanch"],
             Argument::Exec => &["--exec"],
             Argument::DryRun => &["--dry-run"],
             Argument::Request | Argument::OptionalRequest | Argument::Topic => &[],

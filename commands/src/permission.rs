@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::action::{Action, ComputeAction, KubernetesAction};
+use crate::action::{Action, ComputeAction, KubernetesAction, SshAction};
 use crate::definition::Definition;
 use crate::{
-    abandon, allow_ssh, cordon, delete_node, delete_workload, drain, firewall, inspect, isolate_pod, label, locate, quarantine, redeploy,
-    release, remove_external_ip, resize_group, revoke_ssh, snapshot, uncordon,
+    abandon, allow_ssh, cordon, delete_node, delete_workload, drain, firewall, inspect, isolate_pod, kill_container, label, locate,
+    quarantine, redeploy, release, remove_external_ip, resize_group, revoke_ssh, snapshot, uncordon,
 };
 
 /// A right on the Kubernetes API, as RBAC names it.
@@ -45,6 +45,8 @@ impl Entry {
     pub fn privilege(&self, command: &Definition) -> &'static str {
         match self.what {
             "RunProbes" => inspect::WITH_EXEC,
+            // Nobody types it: it belongs to the switch in the configuration.
+            "EndContainer" if !self.cluster.is_empty() => kill_container::BY_PRIVILEGED_POD,
             _ => command.name,
         }
     }
@@ -69,8 +71,8 @@ macro_rules! needs {
 }
 
 needs! { KUBERNETES, KubernetesAction, cluster, project:
-    CapturePriorState of [quarantine, inspect, cordon, label, drain, isolate_pod, redeploy, delete_workload, uncordon, release] needs [get(NODES), get(PODS)];
-    CollectEvidence of [quarantine, inspect, isolate_pod, redeploy, delete_workload, delete_node, release] needs [
+    CapturePriorState of [quarantine, inspect, cordon, label, drain, isolate_pod, redeploy, delete_workload, kill_container, uncordon, release] needs [get(NODES), get(PODS)];
+    CollectEvidence of [quarantine, inspect, isolate_pod, redeploy, delete_workload, kill_container, delete_node, release] needs [
         get(NODES), get(PODS), list(PODS), get(POD_LOGS), list(EVENTS), get(SERVICE_ACCOUNTS), list(NETWORK_POLICIES), get(REPLICA_SETS),
         get(DEPLOYMENTS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
     ];
@@ -104,6 +106,7 @@ needs! { KUBERNETES, KubernetesAction, cluster, project:
         get(DEPLOYMENTS), get(REPLICA_SETS), get(STATEFUL_SETS), get(DAEMON_SETS), get(JOBS), get(CRON_JOBS), get(REPLICATION_CONTROLLERS),
         list(PODS),
     ];
+    EndContainer of [kill_container] needs [get(NODES), get(PODS), create(PODS), get(POD_LOGS), delete(PODS)];
     Drain of [quarantine, drain] needs [get(NODES), get(PODS), list(PODS), create(EVICTIONS)];
     VerifyNode of [quarantine] needs [get(NODES), get(PODS), list(PODS)];
 }
@@ -112,12 +115,12 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     CapturePriorState of [quarantine, abandon, firewall, remove_external_ip, allow_ssh, revoke_ssh, delete_node, release] needs [
         "compute.instances.get", "compute.addresses.list", "compute.instanceGroupManagers.get",
     ];
-    CollectEvidence of [inspect] needs [
+    CollectEvidence of [quarantine, inspect] needs [
         "compute.instances.get", "compute.instances.getEffectiveFirewalls", "compute.disks.get", "compute.instanceGroupManagers.get",
         "compute.instanceGroupManagers.list",
     ];
     // Labels that come with the snapshot need the right to set labels.
-    SnapshotDisk of [quarantine, snapshot, isolate_pod, redeploy, delete_workload, delete_node] needs [
+    SnapshotDisk of [quarantine, snapshot, isolate_pod, redeploy, delete_workload, kill_container, delete_node] needs [
         "compute.snapshots.get", "compute.disks.get", "compute.disks.createSnapshot", "compute.snapshots.create",
         "compute.snapshots.setLabels", "compute.zoneOperations.get", "compute.regionOperations.get",
     ];
@@ -187,6 +190,11 @@ needs! { COMPUTE, ComputeAction, project, cluster:
     ];
 }
 
+needs! { SSH, SshAction, project, cluster:
+    // Where the two machines are, by their ids.
+    EndContainer of [kill_container] needs ["compute.instances.get"];
+}
+
 /// What is read before there is a plan.
 pub static SURVEYS: &[Entry] = &[
     Entry {
@@ -252,6 +260,7 @@ const SURVEYING: &[&Definition] = &[
     &isolate_pod::DEFINITION,
     &redeploy::DEFINITION,
     &delete_workload::DEFINITION,
+    &kill_container::DEFINITION,
     &delete_node::DEFINITION,
     &release::DEFINITION,
 ];
@@ -263,6 +272,7 @@ impl Action {
         let (table, variant) = match self {
             Self::Kubernetes(action) => (KUBERNETES, action.variant()),
             Self::Compute(action) => (COMPUTE, action.variant()),
+            Self::Ssh(action) => (SSH, action.variant()),
         };
         table.iter().find(|entry| entry.what == variant)
     }
@@ -270,7 +280,7 @@ impl Action {
 
 /// Every line.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    SURVEYS.iter().chain(KUBERNETES).chain(COMPUTE)
+    SURVEYS.iter().chain(KUBERNETES).chain(COMPUTE).chain(SSH)
 }
 
 /// Every right on the Kubernetes API that some of these commands need, with those commands.

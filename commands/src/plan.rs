@@ -290,3 +290,9 @@ impl From<crate::action::ComputeAction> for Action {
         Self::Compute(action)
     }
 }
+
+impl From<crate::action::SshAction> for Action {
+    fn from(action: crate::action::SshAction) -> Self {
+        Self::Ssh(action)
+    }
+}

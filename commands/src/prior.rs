@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{AccessConfig, Action};
+use crate::action::{AccessConfig, Action, ComputeAction};
 use crate::firewall_rule::FirewallRule;
 use crate::target::{GroupRef, IncidentRef, InstanceRef, NodeRef, PodRef, RequestId};
 
@@ -106,8 +106,8 @@ pub struct GroupPrior {
     pub target_size: u32,
 }
 
-/// What Stanch did on one node for one incident, over every request since the last release: a quarantine that was asked again finds in place
-/// what an earlier request changed, so that one request alone does not know what is to be undone.
+/// What Stanch did on one node for one incident and nobody took back since, over every request: a quarantine that was asked again finds in
+/// place what an earlier request changed, so that one request alone does not know what is to be undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Earlier {
     /// The incident.
@@ -118,14 +118,18 @@ pub struct Earlier {
     pub instance: Option<InstanceRef>,
     /// The suspects.
     pub suspects: Vec<PodRef>,
-    /// The requests, oldest first.
+    /// The requests, in the order in which they acted.
     pub requests: Vec<RequestId>,
     /// What they changed, or may have changed: the steps that found their effect in place, and those that were withheld, are not here.
     pub touched: Vec<Action>,
-    /// The node before the first of them.
+    /// What is in place for other incidents on the node, and which request relies on it.
+    pub relied_on: Vec<(RequestId, Action)>,
+    /// The node before the first of the requests, with every suspect before the first one that knew it.
     pub node_prior: Option<NodePrior>,
-    /// The instance before the first of them.
+    /// The instance before the first of the requests.
     pub instance_prior: Option<InstancePrior>,
+    /// The group that the instance was in, whichever request of the incident recorded it first.
+    pub group: Option<GroupPrior>,
     /// Firewall rules that Stanch made and did not remove, whichever request made them.
     pub rules_made: BTreeSet<FirewallRule>,
 }
@@ -135,5 +139,16 @@ impl Earlier {
     #[must_use]
     pub fn pod_prior(&self, pod: &PodRef) -> Option<&PodPrior> {
         self.node_prior.as_ref()?.suspects.iter().find(|prior| prior.pod == *pod)
+    }
+
+    /// The request of another incident that relies on an action.
+    #[must_use]
+    pub fn held_by(&self, action: &Action) -> Option<&RequestId> {
+        // An instance that another incident isolates stays without its addresses, whoever removed them.
+        let isolates = |other: &Action| {
+            matches!(action, Action::Compute(ComputeAction::RemoveExternalIp { .. }))
+                && matches!(other, Action::Compute(ComputeAction::TagInstance { .. }))
+        };
+        self.relied_on.iter().find(|(_, other)| other == action || isolates(other)).map(|(id, _)| id)
     }
 }

@@ -8,6 +8,7 @@ use crate::cordon::Cordon;
 use crate::definition::{Argument, Context, Definition, Does, Phase};
 use crate::facts::{ComputeFacts, Facts, PodFacts};
 use crate::firewall::Cut;
+use crate::label::Rewriting;
 use crate::plan::{Consequences, Draft, Edge, Form, StepId, Steps};
 use crate::refusal::Refusal;
 use crate::{abandon, cordon, drain, firewall, guard, label, remove_external_ip, snapshot};
@@ -25,7 +26,7 @@ pub static DEFINITION: Definition = Definition {
         Argument::Incident,
         Argument::Reason,
         Argument::IsolateFirst,
-        Argument::DryRun,
+        Argument::IncludeStanch, Argument::DryRun,
     ],
     examples: &[
         "pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42 reason:\"crypto miner\"",
@@ -43,14 +44,15 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
         return Err(Refusal::AlreadySo(format!("Stanch has isolated node {}", facts.kubernetes.node.node.name)));
     }
 
-    let mut consequences = describe(facts, compute, suspect, context);
+    let suspect = suspect.map(|suspect| (suspect, rewriting(facts, suspect, context.form)));
+    let mut consequences = describe(facts, compute, suspect.as_ref(), context);
     let mut steps = Steps::default();
     let preserved = Preserved::add(&mut steps, facts, compute, context, &mut consequences.decisions);
     let cordon = cordon::add(&mut steps, facts, context, preserved.saved_node);
-    let kept = keep_while_unreachable(&mut steps, suspect, context, preserved.saved_node);
+    let kept = keep_while_unreachable(&mut steps, suspect.as_ref().map(|(suspect, _)| *suspect), context, preserved.saved_node);
     let rules = firewall::add_rules(&mut steps, &cut, preserved.saved_instance);
     let settled = Settled::add(&mut steps, compute, context, preserved.saved_instance);
-    let labelled = suspect.map(|suspect| detach(&mut steps, facts, suspect, context, &preserved, cordon));
+    let labelled = suspect.as_ref().map(|suspect| detach(&mut steps, suspect, context, &preserved, cordon));
 
     let before_tag: Vec<Edge> = rules
         .into_iter()
@@ -63,7 +65,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
         .chain(labelled.map(Edge::After))
         .chain(preserved.kept().map(Edge::After))
         .collect();
-    let network = Network { facts, compute, cut: &cut, context, evidence: preserved.evidence };
+    let network = Network { facts, compute, cut: &cut, context, evidence: [preserved.evidence, preserved.instance_evidence] };
     let last = match context.arguments.isolate_first {
         false => {
             let drained = drain::add(&mut steps, facts, context, before_drain);
@@ -75,7 +77,7 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
             cut_off.into_iter().chain([drained]).collect()
         }
     };
-    verify(&mut steps, facts, suspect, context, labelled.into_iter().chain(last.iter().copied()));
+    verify(&mut steps, facts, suspect.as_ref(), labelled.into_iter().chain(last.iter().copied()));
     firewall::add_verification(&mut steps, compute, &cut, true, last);
     Ok(Draft { isolates: true, ..guard::draft(DEFINITION.name, facts, context, consequences, steps.finish()) })
 }
@@ -85,6 +87,7 @@ struct Preserved {
     saved_node: StepId,
     saved_instance: StepId,
     evidence: StepId,
+    instance_evidence: StepId,
     snapshots: Vec<StepId>,
 }
 
@@ -95,8 +98,11 @@ impl Preserved {
         let node = facts.kubernetes.node.node.clone();
         let collect = KubernetesAction::CollectEvidence { node, suspects: guard::suspects(facts.kubernetes.suspect.as_ref()) };
         let evidence = steps.add_with_deadline(collect, [], context.limits.evidence_deadline_s);
+        // The effective firewalls and the group as they are before Stanch changes them.
+        let collect = ComputeAction::CollectEvidence { instance: compute.instance.clone() };
+        let instance_evidence = steps.add_with_deadline(collect, [], context.limits.evidence_deadline_s);
         let snapshots = snapshot::add(steps, facts, compute, context, notes);
-        Self { saved_node, saved_instance, evidence, snapshots }
+        Self { saved_node, saved_instance, evidence, instance_evidence, snapshots }
     }
 
     /// Evidence and snapshots: the drain detaches volumes, so it waits for both.
@@ -136,17 +142,21 @@ fn keep_while_unreachable(steps: &mut Steps, suspect: Option<&PodFacts>, context
 }
 
 /// The policy first, then the label that it selects, in one patch with the removal of the selector labels, after the cordon.
-fn detach(steps: &mut Steps, facts: &Facts, suspect: &PodFacts, context: &Context, preserved: &Preserved, cordon: Cordon) -> StepId {
+fn detach(steps: &mut Steps, (suspect, rewriting): &(&PodFacts, Rewriting), context: &Context, preserved: &Preserved, cordon: Cordon) -> StepId {
     let saved = [Edge::Requires(preserved.saved_node), Edge::After(preserved.evidence)];
-    let (remove, policy) = match context.form {
-        Form::Guide => (Default::default(), None),
-        Form::Strict => {
-            let policy = (!suspect.host_network).then(|| steps.add(KubernetesAction::DenyPodTraffic(suspect.pod.clone()), saved));
-            (label::detaching(facts, suspect), policy)
-        }
-    };
+    // A policy that binds nobody would only look like one.
+    let denied = context.form == Form::Strict && !suspect.host_network;
+    let policy = denied.then(|| steps.add(KubernetesAction::DenyPodTraffic(suspect.pod.clone()), saved));
     let needs = saved.into_iter().chain([Edge::Requires(cordon.cordon)]).chain(policy.map(Edge::Requires)).collect();
-    label::add(steps, suspect, remove, context, needs)
+    label::add(steps, suspect, rewriting, needs)
+}
+
+/// What the suspect's labels become.
+fn rewriting(facts: &Facts, suspect: &PodFacts, form: Form) -> Rewriting {
+    match form {
+        Form::Guide => Rewriting::only_labels(suspect, form),
+        Form::Strict => label::rewriting(facts, suspect),
+    }
 }
 
 struct Network<'p> {
@@ -154,7 +164,7 @@ struct Network<'p> {
     compute: &'p ComputeFacts,
     cut: &'p Cut,
     context: &'p Context,
-    evidence: StepId,
+    evidence: [StepId; 2],
 }
 
 impl Network<'_> {
@@ -168,19 +178,19 @@ impl Network<'_> {
                 Some(steps.add(action, [Edge::Requires(saved_node)].into_iter().chain(after_drain)))
             }
         };
-        let needs = before_tag.into_iter().chain([Edge::After(self.evidence)]).chain(excluded.map(Edge::After)).chain(after_drain);
+        let needs = before_tag.into_iter().chain(self.evidence.map(Edge::After)).chain(excluded.map(Edge::After)).chain(after_drain);
         let tagged = firewall::add_tag(steps, self.compute, self.cut, needs);
         let removed = remove_external_ip::add(steps, self.compute, &[Edge::Requires(tagged)]);
         excluded.into_iter().chain([tagged]).chain(removed).chain(drained).collect()
     }
 }
 
-fn verify(steps: &mut Steps, facts: &Facts, suspect: Option<&PodFacts>, context: &Context, after: impl Iterator<Item = StepId>) {
-    let suspects = suspect.map(|suspect| (suspect.pod.clone(), label::labels(suspect, context.form))).into_iter().collect();
+fn verify(steps: &mut Steps, facts: &Facts, suspect: Option<&(&PodFacts, Rewriting)>, after: impl Iterator<Item = StepId>) {
+    let suspects = suspect.map(|(suspect, rewriting)| (suspect.pod.clone(), rewriting.set.clone())).into_iter().collect();
     steps.add(KubernetesAction::VerifyNode { node: facts.kubernetes.node.node.clone(), suspects }, after.map(Edge::After));
 }
 
-fn describe(facts: &Facts, compute: &ComputeFacts, suspect: Option<&PodFacts>, context: &Context) -> Consequences {
+fn describe(facts: &Facts, compute: &ComputeFacts, suspect: Option<&(&PodFacts, Rewriting)>, context: &Context) -> Consequences {
     let mut consequences = Consequences::default();
     drain::describe(facts, context, &mut consequences);
     abandon::describe(compute, &mut consequences);
@@ -202,7 +212,7 @@ fn describe(facts: &Facts, compute: &ComputeFacts, suspect: Option<&PodFacts>, c
     consequences
 }
 
-fn describe_suspect(facts: &Facts, suspect: &PodFacts, context: &Context, consequences: &mut Consequences) {
+fn describe_suspect(facts: &Facts, (suspect, rewriting): &(&PodFacts, Rewriting), context: &Context, consequences: &mut Consequences) {
     if suspect.host_network {
         consequences.residual_risk.push(format!("{} uses the host network: no NetworkPolicy binds it", suspect.pod));
     }
@@ -210,14 +220,6 @@ fn describe_suspect(facts: &Facts, suspect: &PodFacts, context: &Context, conseq
         consequences.residual_risk.push("form = \"guide\": the suspect keeps its Services, its owner and pod-to-pod traffic on its node".into());
         return;
     }
-    let replacement = match &suspect.owner {
-        Some(owner) if owner.kind == "ReplicaSet" => "its owner starts a clean replacement elsewhere",
-        Some(owner) if owner.kind == "StatefulSet" => "its StatefulSet cannot replace it while it exists",
-        Some(_) => "its owner may not replace it",
-        None => "nothing replaces it",
-    };
-    consequences.blast_radius.push(format!("{} leaves its Services and its owner; {replacement}", suspect.pod));
-    for policy in facts.kubernetes.policies.iter().filter(|policy| policy.allows && policy.selector_keys.is_empty()) {
-        consequences.residual_risk.push(format!("NetworkPolicy {} selects every pod of the namespace and still lets traffic of the suspect through", policy.name));
-    }
+    label::describe(facts, suspect, rewriting, true, consequences);
+    consequences.residual_risk.extend(rewriting.allowing().map(|why| format!("{}: {why}", suspect.pod)));
 }

@@ -23,12 +23,27 @@ pub enum Refusal {
     },
     /// The suspect is in a protected namespace.
     Protected(String),
+    /// The suspect is in a namespace of the system, and nobody said so.
+    Unnamed(String),
+    /// Stanch itself runs there.
+    Own(String),
     /// Nothing above the suspect can be scaled to zero.
     NothingToScale(String),
     /// The suspect's workload is made by something that Stanch does not know.
     UnknownOwner(String),
     /// The suspect is the mirror of a static pod.
     StaticPod(String),
+    /// Nobody said which container.
+    WhichContainer {
+        /// The pod.
+        pod: String,
+        /// The containers that run.
+        choices: Vec<String>,
+    },
+    /// The container cannot be ended, and why.
+    NoContainer(String),
+    /// No way leads onto the node. What is in the way of each, a phrase each.
+    NoWayOntoNode(Vec<String>),
     /// The suspect has ended or is being deleted.
     PodGone(String),
     /// The group is about to change the instance.
@@ -61,6 +76,8 @@ pub enum Refusal {
         /// Who carries it.
         instances: Vec<InstanceRef>,
     },
+    /// No request saved how the suspect was.
+    NoPriorState(String),
     /// No request recorded the size of a group.
     NoRecordedSize,
     /// The group is gone.
@@ -97,10 +114,15 @@ impl fmt::Display for Refusal {
             Self::Autopilot => f.write_str("this is an Autopilot node: its VM is not reachable through Compute, and GKE recreates a node that stays cordoned for about 10 minutes, which destroys the evidence"),
             Self::NoInstance(why) => write!(f, "the node's Compute instance cannot be used: {why}"),
             Self::WrongPlace { configured, found } => write!(f, "the node is in `{found}`, but this cluster is configured for `{configured}`"),
+            Self::Unnamed(pod) => write!(f, "pod `{pod}` belongs to the system, and the command does not name its namespace"),
+            Self::Own(place) => write!(f, "Stanch itself runs {place}, and would be hit"),
             Self::Protected(pod) => write!(f, "pod `{pod}` is in a protected namespace"),
             Self::NothingToScale(what) => write!(f, "nothing can be scaled to 0: {what}"),
             Self::UnknownOwner(what) => write!(f, "the pod's workload is not its own master: {what}"),
             Self::StaticPod(pod) => write!(f, "pod `{pod}` is a static pod: a file on its node makes it, and deleting its mirror in the API ends no process"),
+            Self::WhichContainer { pod, choices } => write!(f, "pod `{pod}` has several containers that run: {}", choices.join(", ")),
+            Self::NoContainer(why) => write!(f, "there is no container to end: {why}"),
+            Self::NoWayOntoNode(why) => write!(f, "no way leads onto the node: {}", why.join("; ")),
             Self::PodGone(pod) => write!(f, "pod `{pod}` has ended or is being deleted"),
             Self::GroupBusy { group, action } => write!(f, "group `{group}` is about to change the instance (currentAction {action})"),
             Self::DifferentRule { wanted, differences } => write!(f, "firewall rule `{}` exists with another body: {}", wanted.name, differences.join("; ")),
@@ -113,6 +135,7 @@ impl fmt::Display for Refusal {
                 let names: Vec<String> = instances.iter().map(|instance| format!("{}/{}", instance.zone, instance.name)).collect();
                 write!(f, "tag `{tag}` is meant for one instance alone, but these carry it too: {}", names.join(", "))
             }
+            Self::NoPriorState(pod) => write!(f, "no request saved how pod `{pod}` was, so its labels cannot be given back"),
             Self::NoRecordedSize => f.write_str("no request on that node for that incident recorded the size of a group"),
             Self::GroupGone(group) => write!(f, "group `{group}` does not exist any more"),
             Self::Autoscaled { group, autoscaler } => write!(f, "autoscaler `{autoscaler}` decides about the size of group `{group}`"),
@@ -139,18 +162,29 @@ impl Refusal {
             }
             Self::NoInstance(_) => "check the node with `locate`; the node may be gone, or Stanch may lack rights in that project",
             Self::WrongPlace { .. } => "correct the cluster's project and location in config/stanch.toml, or name another `cluster:`",
+            Self::Unnamed(_) => "write `pod NAMESPACE/NAME` if you mean that one: the cluster may depend on it",
+            Self::Own(_) => {
+                "move Stanch first: cordon that node with kubectl and delete Stanch's pod, so that it starts elsewhere; or add --include-stanch and \
+                 finish by hand what it cannot"
+            }
             Self::Protected(_) => "an administrator decides about protected namespaces in config/policy.toml",
             Self::NothingToScale(_) => "leave --scale-to-zero out to isolate the pod; `redeploy` and `delete-workload` end it",
             Self::UnknownOwner(_) => {
                 "delete that owner with its own tool, or it makes the workload again; `redeploy` deletes the pod alone, `quarantine` and `isolate-pod` contain it"
             }
             Self::StaticPod(_) => "contain its node with `quarantine`; the container runtime or `delete-node` ends it",
+            Self::WhichContainer { .. } => "add container:NAME; `redeploy` ends all of them with the pod",
+            Self::NoContainer(_) => "`locate` shows the pod; `redeploy` deletes it with all of its containers",
+            Self::NoWayOntoNode(_) => {
+                "switch one on in config/stanch.toml: [privileged_pod] for nodes that answer, [ssh] with a `via:` intermediate for those that do not; without either, `redeploy` or `delete-node`"
+            }
             Self::PodGone(_) => "use `node NAME` to work on its node, or `locate` its replacement",
             Self::GroupBusy { .. } => "wait until the group has finished, then ask again",
             Self::DifferentRule { .. } => "delete or correct that rule, or use another `incident:`, which has rule names of its own",
             Self::TagInUse { .. } => "take the tag off those instances, or use another `incident:`, which has a tag of its own",
             Self::SeveralNetworks(_) => "use form = \"strict\" in config/stanch.toml",
             Self::OpensOthers { .. } => "take the tag off those instances; `revoke-ssh` does it for an earlier intermediate",
+            Self::NoPriorState(_) => "leave --false-alarm out: the pod is deleted and its owner starts a clean one",
             Self::NoRecordedSize => {
                 "name the request that abandoned or deleted the node; by hand: `gcloud compute instance-groups managed resize`"
             }

@@ -12,7 +12,7 @@ use crate::plan::{Consequences, Draft, Edge, StepId, Steps};
 use crate::prior::Earlier;
 use crate::refusal::Refusal;
 use crate::target::PodRef;
-use crate::{abandon, cordon, guard, revoke_ssh};
+use crate::{abandon, guard, revoke_ssh};
 
 /// The command.
 pub static DEFINITION: Definition = Definition {
@@ -41,19 +41,22 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
         return Err(Refusal::NodeReplaced(earlier.node.name.to_string()));
     }
     let mut release = Release { facts, context, earlier, steps: Steps::default(), consequences: Consequences::default() };
-    let saved = cordon::save_prior_state(&mut release.steps, facts);
-    let suspect = release.suspect(saved);
-    let reopened = release.instance(suspect)?;
-    release.node(saved, suspect, reopened);
-    release.pods(saved, suspect, reopened);
+    let marked = release.marked();
+    let suspects: Vec<PodRef> = marked.iter().map(|suspect| suspect.pod.clone()).collect();
+    let prior = KubernetesAction::CapturePriorState { node: earlier.node.clone(), suspects: suspects.clone() };
+    let saved = release.steps.add(prior, []);
+    let cleared = release.suspects(saved, &marked)?;
+    let reopened = release.instance(&cleared)?;
+    release.node(saved, &cleared, reopened);
+    release.pods(saved, &cleared, reopened);
     let Release { steps, mut consequences, .. } = release;
     let steps = steps.finish();
     if !steps.iter().any(|step| step.action.undo() != crate::action::Undo::Nothing) {
         return Err(nothing());
     }
-    describe(facts, context, earlier, &mut consequences);
+    describe(facts, context, earlier, !suspects.is_empty(), &mut consequences);
     let command = command_line(context);
-    Ok(Draft { releases: true, command, ..guard::draft(DEFINITION.name, facts, context, consequences, steps) })
+    Ok(Draft { releases: true, command, suspects, ..guard::draft(DEFINITION.name, facts, context, consequences, steps) })
 }
 
 /// The command takes a request and not a target.
@@ -74,49 +77,72 @@ struct Release<'p> {
     consequences: Consequences,
 }
 
-impl Release<'_> {
+impl<'p> Release<'p> {
     fn touched(&self, wanted: impl Fn(&Action) -> bool) -> bool {
         self.earlier.touched.iter().any(wanted)
     }
 
-    /// The suspect, if it is still the one that was marked.
-    fn marked(&self) -> Option<&PodFacts> {
-        let suspect = self.facts.kubernetes.suspect.as_ref()?;
-        let marks = |action: &Action| match action {
-            Action::Kubernetes(KubernetesAction::LabelPod { pod, .. } | KubernetesAction::KeepWhileUnreachable(pod)) => *pod == suspect.pod,
-            Action::Kubernetes(_) | Action::Compute(_) => false,
-        };
-        self.touched(marks).then_some(suspect)
+    /// Whether an action is left in place, since another incident relies on it: then that is said.
+    fn is_held(&mut self, action: &Action) -> bool {
+        let Some(holder) = self.earlier.held_by(action) else { return false };
+        let line = format!("not undone, since {holder} relies on it for another incident: {}", action.summary());
+        self.consequences.decisions.push(line);
+        true
     }
 
-    /// The suspect is deleted, or restored.
-    fn suspect(&mut self, saved: StepId) -> Option<StepId> {
-        let suspect = self.marked()?.clone();
-        if self.context.arguments.false_alarm {
-            let prior = self.earlier.pod_prior(&suspect.pod)?.clone();
-            let adopted = suspect.owner.is_none() && prior.labels != suspect.labels;
-            if adopted {
-                self.consequences.blast_radius.push(format!("{} is adopted by its owner again, which then deletes one pod: the clean replacement", suspect.pod));
-            }
-            let remove = BTreeSet::from([GUIDE_KEY.to_owned(), OWN_KEY.to_owned()]);
-            return Some(self.steps.add(KubernetesAction::RestorePod { prior: Box::new(prior), remove }, [Edge::Requires(saved)]));
+    /// The pods that were marked and are still the same ones.
+    fn marked(&self) -> Vec<&'p PodFacts> {
+        let marked: BTreeSet<&PodRef> = self.earlier.touched.iter().filter_map(marks).collect();
+        self.facts.kubernetes.pods.iter().filter(|pod| marked.contains(&pod.pod)).collect()
+    }
+
+    /// Every suspect is deleted, or restored: not one may be left when the network comes back.
+    fn suspects(&mut self, saved: StepId, marked: &[&PodFacts]) -> Result<Vec<StepId>, Refusal> {
+        let other = |suspect: &&&PodFacts| self.earlier.relied_on.iter().any(|(_, action)| marks(action) == Some(&suspect.pod));
+        let (held, free): (Vec<&PodFacts>, Vec<&PodFacts>) = marked.iter().copied().partition(|suspect| other(&suspect));
+        let stays = held.iter().map(|suspect| format!("{} stays as it is: it is a suspect of another incident too", suspect.pod));
+        self.consequences.decisions.extend(stays);
+        match self.context.arguments.false_alarm {
+            true => free.into_iter().map(|suspect| self.restore(saved, suspect)).collect(),
+            false if free.is_empty() => Ok(vec![]),
+            false => Ok(self.delete(saved, &free)),
         }
+    }
+
+    fn restore(&mut self, saved: StepId, suspect: &PodFacts) -> Result<StepId, Refusal> {
+        let prior = self.earlier.pod_prior(&suspect.pod).ok_or_else(|| Refusal::NoPriorState(suspect.pod.to_string()))?.clone();
+        if suspect.owner.is_none() && prior.labels != suspect.labels {
+            self.consequences
+                .blast_radius
+                .push(format!("{} is adopted by its owner again, which then deletes one pod: the clean replacement", suspect.pod));
+        }
+        let remove = BTreeSet::from([GUIDE_KEY.to_owned(), OWN_KEY.to_owned()]);
+        Ok(self.steps.add(KubernetesAction::RestorePod { prior: Box::new(prior), remove }, [Edge::Requires(saved)]))
+    }
+
+    fn delete(&mut self, saved: StepId, suspects: &[&PodFacts]) -> Vec<StepId> {
         let node = self.facts.kubernetes.node.node.clone();
-        let evidence = KubernetesAction::CollectEvidence { node, suspects: vec![suspect.pod.clone()] };
+        let evidence = KubernetesAction::CollectEvidence { node, suspects: suspects.iter().map(|suspect| suspect.pod.clone()).collect() };
         let evidence = self.steps.add_with_deadline(evidence, [], self.context.limits.evidence_deadline_s);
-        self.consequences.blast_radius.push(format!("{} is deleted with its memory and emptyDir volumes, after its evidence is stored once more", suspect.pod));
-        let delete = KubernetesAction::DeletePod { pod: suspect.pod.clone(), grace_s: GRACE_S, waiver: None };
-        Some(self.steps.add_with_deadline(delete, [Edge::Requires(saved), Edge::Requires(evidence)], ENDED_DEADLINE_S))
+        let needs = [Edge::Requires(saved), Edge::Requires(evidence)];
+        let delete = |suspect: &&PodFacts| {
+            self.consequences
+                .blast_radius
+                .push(format!("{} is deleted with its memory and emptyDir volumes, after its evidence is stored once more", suspect.pod));
+            let delete = KubernetesAction::DeletePod { pod: suspect.pod.clone(), grace_s: GRACE_S, waiver: None };
+            self.steps.add_with_deadline(delete, needs, ENDED_DEADLINE_S)
+        };
+        suspects.iter().map(delete).collect()
     }
 
     /// Tag, rules, addresses, protection; returns the step that gives the network back.
-    fn instance(&mut self, suspect: Option<StepId>) -> Result<Option<StepId>, Refusal> {
+    fn instance(&mut self, suspects: &[StepId]) -> Result<Option<StepId>, Refusal> {
         if !self.touched(|action| matches!(action, Action::Compute(_))) {
             return Ok(None);
         }
         let compute = guard::instance(self.facts)?;
         let saved = abandon::save_prior_state(&mut self.steps, compute);
-        let first: Vec<Edge> = [saved].into_iter().chain(suspect).map(Edge::Requires).collect();
+        let first: Vec<Edge> = [saved].into_iter().chain(suspects.iter().copied()).map(Edge::Requires).collect();
         let untagged = self.tag(compute, &first);
         let after_tag: Vec<Edge> = first.iter().copied().chain(untagged.map(Edge::Requires)).collect();
         let mut last = self.addresses(compute, &after_tag);
@@ -133,10 +159,13 @@ impl Release<'_> {
 
     fn tag(&mut self, compute: &ComputeFacts, needs: &[Edge]) -> Option<StepId> {
         let before = self.earlier.instance_prior.as_ref().map(|prior| &prior.tags);
-        let tag = self.earlier.touched.iter().find_map(|action| match action {
-            Action::Compute(ComputeAction::TagInstance { tag, .. }) => Some(tag.clone()),
-            Action::Kubernetes(_) | Action::Compute(_) => None,
+        let (tagged, tag) = self.earlier.touched.iter().find_map(|action| match action {
+            Action::Compute(ComputeAction::TagInstance { tag, .. }) => Some((action, tag.clone())),
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
         })?;
+        if self.is_held(tagged) {
+            return None;
+        }
         if before.is_some_and(|tags| tags.contains(tag.as_str())) {
             self.consequences.decisions.push(format!("tag {tag} stays: the instance had it before"));
             return None;
@@ -150,6 +179,9 @@ impl Release<'_> {
         let mut last = None;
         for action in &self.earlier.touched {
             let Action::Compute(ComputeAction::RemoveExternalIp { access, .. }) = action else { continue };
+            if self.is_held(action) {
+                continue;
+            }
             let interface = compute.interfaces.iter().find(|interface| interface.name == access.interface);
             let there = interface.is_some_and(|interface| interface.access_configs.iter().any(|config| config.ipv6 == access.ipv6));
             if there {
@@ -170,7 +202,7 @@ impl Release<'_> {
     fn rules(&mut self, compute: &ComputeFacts, needs: &[Edge]) {
         let touched = self.earlier.touched.iter().filter_map(|action| match action {
             Action::Compute(ComputeAction::TagInstance { rules, .. }) => Some(rules),
-            Action::Kubernetes(_) | Action::Compute(_) => None,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
         });
         let rules: BTreeSet<_> = touched.flatten().filter(|rule| self.earlier.rules_made.contains(rule)).cloned().collect();
         for rule in rules {
@@ -191,8 +223,7 @@ impl Release<'_> {
         }
     }
 
-    /// Protection and the boot disk, after the network: operations on one instance may not overlap.
-    /// Protection and boot disk, each after the other; returns the last step on the instance.
+    /// Protection and the boot disk, after the network since operations on one instance may not overlap, each after the other; returns the last step on the instance.
     fn protection(&mut self, compute: &ComputeFacts, saved: StepId, after: Option<StepId>) -> Option<StepId> {
         let Some(prior) = &self.earlier.instance_prior else { return after };
         let mut last = after;
@@ -206,8 +237,11 @@ impl Release<'_> {
                 {
                     ComputeAction::ReleaseBootDisk { instance: instance.clone(), device: device.clone() }
                 }
-                Action::Kubernetes(_) | Action::Compute(_) => continue,
+                Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => continue,
             };
+            if self.is_held(action) {
+                continue;
+            }
             last = Some(self.steps.add(undo, [Edge::Requires(saved)].into_iter().chain(last.map(Edge::After))));
         }
         if let Some(group) = prior.group.as_ref().filter(|_| compute.group.is_none()) {
@@ -221,60 +255,70 @@ impl Release<'_> {
     }
 
     /// Marks of the node, and the cordon last.
-    fn node(&mut self, saved: StepId, suspect: Option<StepId>, reopened: Option<StepId>) {
-        let Some(prior) = self.earlier.node_prior.clone() else { return };
-        let node = self.facts.kubernetes.node.node.clone();
-        let needs: Vec<Edge> = [saved].into_iter().chain(suspect).chain(reopened).map(Edge::Requires).collect();
-        if self.touched(|action| matches!(action, Action::Kubernetes(KubernetesAction::ExcludeFromLoadBalancers(_)))) {
-            self.steps.add(KubernetesAction::IncludeInLoadBalancers(node.clone()), needs.iter().copied());
-        }
-        if self.touched(|action| matches!(action, Action::Kubernetes(KubernetesAction::DisableScaleDown(_)))) {
-            self.steps.add(KubernetesAction::AllowScaleDown(node.clone()), needs.iter().copied());
-        }
-        if self.touched(|action| matches!(action, Action::Kubernetes(KubernetesAction::Cordon(_)))) {
-            match prior.unschedulable {
-                true => self.consequences.decisions.push("the node stays cordoned: it was before".into()),
-                false => {
-                    self.steps.add(KubernetesAction::Uncordon(node), needs);
-                }
+    fn node(&mut self, saved: StepId, suspects: &[StepId], reopened: Option<StepId>) {
+        let Some(prior) = &self.earlier.node_prior else { return };
+        let node = &self.facts.kubernetes.node.node;
+        let needs: Vec<Edge> = [saved].into_iter().chain(suspects.iter().copied()).chain(reopened).map(Edge::Requires).collect();
+        let undone = [
+            (KubernetesAction::ExcludeFromLoadBalancers(node.clone()), KubernetesAction::IncludeInLoadBalancers(node.clone())),
+            (KubernetesAction::DisableScaleDown(node.clone()), KubernetesAction::AllowScaleDown(node.clone())),
+            (KubernetesAction::Cordon(node.clone()), KubernetesAction::Uncordon(node.clone())),
+        ];
+        for (done, undo) in undone {
+            let done = Action::from(done);
+            if !self.earlier.touched.contains(&done) || self.is_held(&done) {
+                continue;
             }
+            if matches!(undo, KubernetesAction::Uncordon(_)) && prior.unschedulable {
+                self.consequences.decisions.push("the node stays cordoned: it was before".into());
+                continue;
+            }
+            self.steps.add(undo, needs.iter().copied());
         }
     }
 
     /// What was scaled to 0; and the policy of each suspect, once the suspect is gone or restored.
-    fn pods(&mut self, saved: StepId, suspect: Option<StepId>, reopened: Option<StepId>) {
-        let scaled = self.earlier.touched.iter().filter_map(|action| match action {
-            Action::Kubernetes(KubernetesAction::ScaleToZero { workload, from }) => Some((workload.clone(), *from)),
-            Action::Kubernetes(_) | Action::Compute(_) => None,
-        });
-        for (workload, to) in scaled {
+    fn pods(&mut self, saved: StepId, suspects: &[StepId], reopened: Option<StepId>) {
+        for action in &self.earlier.touched {
+            let Action::Kubernetes(KubernetesAction::ScaleToZero { workload, from: to }) = action else { continue };
+            if self.is_held(action) {
+                continue;
+            }
             self.consequences.blast_radius.push(format!("{workload} is scaled back to {to}: fresh pods of the same image start"));
-            self.steps.add(KubernetesAction::ScaleBack { workload, to }, [Edge::Requires(saved)]);
+            self.steps.add(KubernetesAction::ScaleBack { workload: workload.clone(), to: *to }, [Edge::Requires(saved)]);
         }
-        let denied: BTreeSet<PodRef> = self
-            .earlier
-            .touched
-            .iter()
-            .filter_map(|action| match action {
-                Action::Kubernetes(KubernetesAction::DenyPodTraffic(pod)) => Some(pod.clone()),
-                Action::Kubernetes(_) | Action::Compute(_) => None,
-            })
-            .collect();
-        for pod in denied {
-            let needs = [saved].into_iter().chain(suspect).map(Edge::Requires).chain(reopened.map(Edge::After));
-            self.steps.add_with_deadline(KubernetesAction::AllowPodTraffic(pod), needs, ENDED_DEADLINE_S);
+        for action in &self.earlier.touched {
+            let Action::Kubernetes(KubernetesAction::DenyPodTraffic(pod)) = action else { continue };
+            if self.is_held(action) {
+                continue;
+            }
+            let needs = [saved].into_iter().chain(suspects.iter().copied()).map(Edge::Requires).chain(reopened.map(Edge::After));
+            self.steps.add_with_deadline(KubernetesAction::AllowPodTraffic(pod.clone()), needs, ENDED_DEADLINE_S);
         }
     }
 }
 
-fn describe(facts: &Facts, context: &Context, earlier: &Earlier, consequences: &mut Consequences) {
+/// The pod that an action marks as a suspect.
+fn marks(action: &Action) -> Option<&PodRef> {
+    match action {
+        Action::Kubernetes(
+            KubernetesAction::LabelPod { pod, .. }
+            | KubernetesAction::KeepWhileUnreachable(pod)
+            | KubernetesAction::KeepFromAutoscaler(pod)
+            | KubernetesAction::DenyPodTraffic(pod),
+        ) => Some(pod),
+        Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
+    }
+}
+
+fn describe(facts: &Facts, context: &Context, earlier: &Earlier, suspects: bool, consequences: &mut Consequences) {
     let node = &facts.kubernetes.node.node.name;
     let requests = earlier.requests.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     consequences.decisions.insert(0, format!("undoes what {requests} did on node {node} for {}", context.incident));
     if !context.arguments.false_alarm && !earlier.suspects.is_empty() {
         consequences.residual_risk.push(format!("node {node} hosted a suspect: whoever broke out of the container is still on it; `delete-node` is safer"));
     }
-    if !facts.kubernetes.node.ready && facts.kubernetes.suspect.is_some() && !context.arguments.false_alarm {
+    if !facts.kubernetes.node.ready && suspects && !context.arguments.false_alarm {
         consequences.residual_risk.push(
             "the node does not answer, so the suspect ends only after the network is back; until then its NetworkPolicy alone holds it".into(),
         );

@@ -15,7 +15,7 @@ pub static DEFINITION: Definition = Definition {
     summary: "remove every external address of the VM, IPv4 and IPv6",
     details: "Breaks connections from outside the VPC. An ephemeral address is lost for good. Where Cloud NAT serves the subnet the VM can then \
               reach out through it, unless egress is denied: run `firewall` first, or use `quarantine`.",
-    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::DryRun],
+    arguments: &[Argument::PodOrNode, Argument::Cluster, Argument::Incident, Argument::Reason, Argument::IncludeStanch, Argument::DryRun],
     examples: &["node gke-prod-pool-1-abcd"],
     does: Does::Mitigate(plan),
 };

@@ -23,7 +23,7 @@ pub static DEFINITION: Definition = Definition {
 const RESIZED_DEADLINE_S: u32 = 120;
 
 fn plan(survey: &GroupSurvey, context: &Context) -> Result<Draft, Refusal> {
-    let recorded = context.earlier.as_ref().and_then(|earlier| Some((earlier, earlier.instance_prior.as_ref()?.group.as_ref()?)));
+    let recorded = context.earlier.as_ref().and_then(|earlier| Some((earlier, earlier.group.as_ref()?)));
     let Some((earlier, recorded)) = recorded.filter(|(_, recorded)| recorded.group == survey.group) else {
         return Err(Refusal::NoRecordedSize);
     };

@@ -74,6 +74,12 @@ names! {
     WorkloadName: "workload name", SUBDOMAIN;
     /// A Kubernetes node.
     NodeName: "node name", SUBDOMAIN;
+    /// A container of a pod.
+    ContainerName: "container name", LABEL;
+    /// The id that a container runtime gave a container. A container that is started again has another one.
+    ContainerId: "container id", HEX;
+    /// A user of Linux.
+    UserName: "user name", USER;
     /// The `metadata.uid` of a Kubernetes object.
     Uid: "uid", UID;
     /// A Google Cloud project id, with the domain prefix of legacy projects if there is one.
@@ -90,6 +96,7 @@ names! {
 
 struct Rule {
     words: &'static str,
+    shortest: usize,
     longest: usize,
     first: fn(char) -> bool,
     inner: fn(char) -> bool,
@@ -98,7 +105,10 @@ struct Rule {
 
 impl Rule {
     fn admits(&self, text: &str) -> bool {
-        text.len() <= self.longest && text.starts_with(self.first) && text.ends_with(self.last) && text.chars().all(self.inner)
+        (self.shortest..=self.longest).contains(&text.len())
+            && text.starts_with(self.first)
+            && text.ends_with(self.last)
+            && text.chars().all(self.inner)
     }
 }
 
@@ -114,6 +124,7 @@ fn lower_digit_hyphen(c: char) -> bool {
 
 const LABEL: Rule = Rule {
     words: "at most 63 lower-case letters, digits and hyphens, no hyphen at either end (RFC 1123 label)",
+    shortest: 1,
     longest: 63,
     first: lower_or_digit,
     inner: lower_digit_hyphen,
@@ -121,6 +132,7 @@ const LABEL: Rule = Rule {
 };
 const SUBDOMAIN: Rule = Rule {
     words: "at most 253 lower-case letters, digits, hyphens and dots (RFC 1123 subdomain)",
+    shortest: 1,
     longest: 253,
     first: lower_or_digit,
     inner: |c| lower_digit_hyphen(c) || c == '.',
@@ -128,6 +140,7 @@ const SUBDOMAIN: Rule = Rule {
 };
 const RFC1035: Rule = Rule {
     words: "1 to 63 lower-case letters, digits and hyphens that start with a letter (RFC 1035)",
+    shortest: 1,
     longest: 63,
     first: lower,
     inner: lower_digit_hyphen,
@@ -135,6 +148,7 @@ const RFC1035: Rule = Rule {
 };
 const PROJECT: Rule = Rule {
     words: "lower-case letters, digits and hyphens that start with a letter",
+    shortest: 1,
     longest: 63,
     first: lower,
     inner: |c| lower_digit_hyphen(c) || c == '.' || c == ':',
@@ -142,6 +156,7 @@ const PROJECT: Rule = Rule {
 };
 const UID: Rule = Rule {
     words: "letters, digits and hyphens",
+    shortest: 1,
     longest: 63,
     first: |c| c.is_ascii_alphanumeric(),
     inner: |c| c.is_ascii_alphanumeric() || c == '-',
@@ -151,13 +166,36 @@ const UID: Rule = Rule {
 // Compute allows. Lower case only, so that two incidents can never fold into one tag.
 const INCIDENT: Rule = Rule {
     words: "1 to 32 lower-case letters, digits and hyphens that end with a letter or digit",
+    shortest: 1,
     longest: 32,
     first: lower_or_digit,
     inner: lower_digit_hyphen,
     last: lower_or_digit,
 };
-const REQUEST: Rule =
-    Rule { words: "`r-` and six letters or digits", longest: 8, first: |c| c == 'r', inner: lower_digit_hyphen, last: lower_or_digit };
+const HEX: Rule = Rule {
+    words: "64 lower-case hexadecimal digits",
+    shortest: 64,
+    longest: 64,
+    first: |c| c.is_ascii_digit() || ('a'..='f').contains(&c),
+    inner: |c| c.is_ascii_digit() || ('a'..='f').contains(&c),
+    last: |c| c.is_ascii_digit() || ('a'..='f').contains(&c),
+};
+const USER: Rule = Rule {
+    words: "1 to 32 lower-case letters, digits, hyphens and underscores that start with a letter or an underscore",
+    shortest: 1,
+    longest: 32,
+    first: |c| lower(c) || c == '_',
+    inner: |c| lower_digit_hyphen(c) || c == '_',
+    last: |c| lower_digit_hyphen(c) || c == '_',
+};
+const REQUEST: Rule = Rule {
+    words: "`r-` and six letters or digits",
+    shortest: 1,
+    longest: 8,
+    first: |c| c == 'r',
+    inner: lower_digit_hyphen,
+    last: lower_or_digit,
+};
 
 /// The numeric id of a Compute instance or disk. Names are reused, ids are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -387,5 +425,8 @@ mod tests {
         assert_eq!(admitted::<ComputeName>(&texts), ["a", "a-b"]);
         assert_eq!(admitted::<ProjectId>(&texts), ["a", "a-b", "a.b", "a:b"]);
         assert!("x".repeat(64).parse::<ComputeName>().is_err());
+        let ids = ["a".repeat(64), "a".repeat(63), "a".repeat(65), "A".repeat(64), format!("{}g", "a".repeat(63)), String::new()];
+        let admitted: Vec<bool> = ids.iter().map(|id| id.parse::<ContainerId>().is_ok()).collect();
+        assert_eq!(admitted, [true, false, false, false, false, false]);
     }
 }

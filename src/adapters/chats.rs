@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::core::identity::{Account, ChannelRef, MessageRef, Platform};
 use crate::core::policy::Subject;
 use crate::core::say::Message;
-use crate::ports::{Chat, ChatError, Votes};
+use crate::ports::{Attachment, Chat, ChatError, Votes};
 
 /// Platforms. Every call goes to the one that its channel, message or account is of.
 #[derive(Clone, Default)]
@@ -48,6 +48,10 @@ impl Chat for Chats {
 
     async fn votes(&self, posted: &MessageRef) -> Result<Votes, ChatError> {
         self.of(posted.channel.platform)?.votes(posted).await
+    }
+
+    async fn attach(&self, root: &MessageRef, message: &Message, files: &[Attachment]) -> Result<(), ChatError> {
+        self.of(root.channel.platform)?.attach(root, message, files).await
     }
 
     /// Nobody on a platform that Stanch is not connected to.

@@ -1,5 +1,9 @@
 //! Evidence as files: `FOLDER/REQUEST/PATH`, and beside them a `manifest.json` that lists each with its hash, and a `custody.json` that tells
-//! who had what kept, when and why.
+//! who had what kept, when and why. Copies of them may go to a bucket.
+
+mod bucket;
+mod examine;
+mod gcs;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,6 +19,9 @@ use stanch_commands::target::RequestId;
 
 use crate::core::step::Artefact;
 use crate::ports::{Custody, EvidenceLost, EvidenceStore, Exhibit, Kept};
+
+pub use bucket::{BucketError, EvidenceBucket};
+pub use examine::BucketExamination;
 
 /// Longest path of an artefact: namespace, pod and container names are 253, 253 and 63 characters, and file systems take 255 per segment.
 const PATH_LIMIT: usize = 1_024;
@@ -46,6 +53,12 @@ pub struct EvidenceFolder {
     folder: PathBuf,
     /// Held while a manifest is read, extended and written.
     writing: Arc<Mutex<()>>,
+}
+
+/// The lists of a request: their bytes and what they say.
+struct Lists {
+    manifest: (Vec<u8>, Vec<Exhibit>),
+    custody: (Vec<u8>, Vec<CustodyRecord>),
 }
 
 /// Why evidence cannot be kept.
@@ -103,6 +116,31 @@ impl EvidenceFolder {
         list(&self.folder.join(request.as_str()).join(CUSTODY))
     }
 
+    /// Requests that evidence is kept of.
+    fn requests(&self) -> Result<Vec<RequestId>, EvidenceError> {
+        let entries = fs::read_dir(&self.folder).map_err(failed("read", &self.folder))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let requests = names.filter_map(|name| name.parse::<RequestId>().ok());
+        Ok(requests.filter(|request| self.folder.join(request.as_str()).join(CUSTODY).is_file()).collect())
+    }
+
+    /// A kept file.
+    fn read(&self, request: &RequestId, path: &str) -> Result<Vec<u8>, EvidenceError> {
+        check_path(path)?;
+        let path = self.folder.join(request.as_str()).join(path);
+        fs::read(&path).map_err(failed("read", &path))
+    }
+
+    /// Manifest and chain of custody, as they are stored and what they say, both of one moment.
+    fn lists(&self, request: &RequestId) -> Result<Lists, EvidenceError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = self.folder.join(request.as_str());
+        let read = |path: PathBuf| fs::read(&path).map_err(failed("read", &path));
+        let (manifest, custody) = (read(folder.join(MANIFEST))?, read(folder.join(CUSTODY))?);
+        let of = (parsed(&folder.join(MANIFEST), &manifest)?, parsed(&folder.join(CUSTODY), &custody)?);
+        Ok(Lists { manifest: (manifest, of.0), custody: (custody, of.1) })
+    }
+
     fn keep_all(&self, custody: &Custody, artefacts: &[Artefact]) -> Result<Kept, EvidenceError> {
         artefacts.iter().try_for_each(|artefact| check_path(&artefact.path))?;
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,12 +177,14 @@ impl EvidenceStore for EvidenceFolder {
 
 fn list<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, EvidenceError> {
     match fs::read(path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).map_err(|error| EvidenceError::Manifest { path: path.to_owned(), why: error.to_string() })
-        }
+        Ok(bytes) => parsed(path, &bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(failed("read", path)(error)),
     }
+}
+
+fn parsed<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<Vec<T>, EvidenceError> {
+    serde_json::from_slice(bytes).map_err(|error| EvidenceError::Manifest { path: path.to_owned(), why: error.to_string() })
 }
 
 /// Writes a list and returns the hash of what it wrote.
@@ -159,7 +199,8 @@ fn write_list<T: Serialize>(path: &Path, list: &[T]) -> Result<String, EvidenceE
 fn check_path(path: &str) -> Result<(), EvidenceError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let segment = |segment: &str| !segment.is_empty() && segment.len() <= 240 && !segment.starts_with('.') && segment.chars().all(plain);
-    match path.len() <= PATH_LIMIT && path != MANIFEST && path != CUSTODY && path.split('/').all(segment) {
+    let list = path == MANIFEST || path == CUSTODY || path.starts_with("manifest-") || path.starts_with("custody-");
+    match path.len() <= PATH_LIMIT && !list && path.split('/').all(segment) {
         true => Ok(()),
         false => Err(EvidenceError::Path(path.chars().take(80).collect())),
     }

@@ -87,7 +87,11 @@ pub async fn call(method: Method, url: &str, headers: HeaderMap, body: String, i
     Calls::new(is_loopback)?.call(method, url, headers, body).await
 }
 
-fn connector(is_loopback: bool) -> Result<HttpsConnector<HttpConnector>, String> {
+/// TLS with the roots of this machine; plain text if the caller knows that it is this machine.
+///
+/// # Errors
+/// No roots.
+pub(in crate::adapters) fn connector(is_loopback: bool) -> Result<HttpsConnector<HttpConnector>, String> {
     let provider = rustls::crypto::ring::default_provider();
     match is_loopback {
         false => {

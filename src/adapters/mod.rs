@@ -11,4 +11,5 @@ pub mod evidence;
 pub mod http;
 pub mod kubernetes;
 pub mod slack;
+pub mod ssh;
 pub mod system;

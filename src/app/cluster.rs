@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use stanch_commands::action::{Action, ComputeAction, KubernetesAction};
+use stanch_commands::action::{Action, ComputeAction, KubernetesAction, SshAction};
 use stanch_commands::facts::{ClusterFacts, ComputeFacts, Facts, GroupState, GroupSurvey, KubernetesFacts, NoInstance};
 use stanch_commands::plan::Plan;
-use stanch_commands::target::{GroupRef, TargetName};
+use stanch_commands::target::{GroupRef, PodRef, TargetName};
 
-use crate::core::step::{Licence, Observation, Performed};
+use crate::core::step::{Failure, FailureKind, Licence, Observation, Outcome, Performed};
 use crate::ports::{Actuator, InstanceQuery, SurveyError, Surveyor};
 
 /// The Kubernetes API of a cluster.
@@ -34,6 +34,8 @@ pub struct Cluster {
     pub kubernetes: Arc<dyn Kubernetes>,
     /// Its Compute API.
     pub compute: Arc<dyn Compute>,
+    /// Its nodes over SSH, if that is configured.
+    pub ssh: Option<Arc<dyn Actuator<SshAction>>>,
 }
 
 impl Cluster {
@@ -70,27 +72,21 @@ impl Cluster {
         if plan.steps().all(|(_, step)| matches!(step.action, Action::Compute(ComputeAction::ResizeGroup { .. }))) {
             return None;
         }
-        let target = match plan.suspects.first() {
-            Some(suspect) => TargetName::Pod { namespace: Some(suspect.namespace.clone()), name: suspect.name.clone() },
-            None => TargetName::Node(plan.node.name.clone()),
-        };
-        let facts = match self.survey(&target, now).await {
+        let facts = match self.survey(&TargetName::Node(plan.node.name.clone()), now).await {
             Ok(facts) => facts,
             Err(SurveyError::NotFound(why)) => return Some(why),
             Err(SurveyError::Ambiguous { .. } | SurveyError::Refused(_) | SurveyError::Unavailable(_)) => return None,
         };
-        let found = facts.kubernetes.suspect.as_ref().map(|suspect| &suspect.pod);
-        let instance = facts.compute.as_ref().ok().map(|compute| &compute.instance);
-        let node = &plan.node.name;
-        let checks = [
-            (found == plan.suspects.first(), format!("{target} is another one now")),
-            (facts.kubernetes.node.node == plan.node, format!("node {node} is another one now")),
-            (
-                plan.instance.is_none() || instance == plan.instance.as_ref(),
-                format!("the instance of node {node} is gone or is another one now"),
-            ),
-        ];
-        checks.into_iter().find(|(same, _)| !same).map(|(_, why)| why)
+        let gone = |what: &str| format!("{what} is gone or is another one now");
+        let (node, instance) = (&plan.node.name, facts.compute.as_ref().ok().map(|compute| &compute.instance));
+        if facts.kubernetes.node.node != plan.node {
+            return Some(gone(&format!("node {node}")));
+        }
+        if plan.instance.is_some() && instance != plan.instance.as_ref() {
+            return Some(gone(&format!("the instance of node {node}")));
+        }
+        let missing = |suspect: &&PodRef| !facts.kubernetes.pods.iter().any(|pod| pod.pod == **suspect);
+        plan.suspects.iter().find(missing).map(|suspect| gone(&format!("pod {suspect}"))).or_else(|| ended(plan, &facts))
     }
 
     /// Carries a step out.
@@ -98,6 +94,10 @@ impl Cluster {
         match action {
             Action::Kubernetes(action) => self.kubernetes.perform(action, licence).await,
             Action::Compute(action) => self.compute.perform(action, licence).await,
+            Action::Ssh(action) => match &self.ssh {
+                Some(ssh) => ssh.perform(action, licence).await,
+                None => Performed { outcome: switched_off(), calls: vec![], artefacts: vec![] },
+            },
         }
     }
 
@@ -106,6 +106,29 @@ impl Cluster {
         match action {
             Action::Kubernetes(action) => self.kubernetes.observe(action, licence).await,
             Action::Compute(action) => self.compute.observe(action, licence).await,
+            Action::Ssh(action) => match &self.ssh {
+                Some(ssh) => ssh.observe(action, licence).await,
+                None => Observation::Unclear("[ssh] is off".into()),
+            },
         }
     }
+}
+
+/// The plan was made when it was on.
+fn switched_off() -> Outcome {
+    let hint = Some("switch [ssh] of config/stanch.toml on again, and ask again".into());
+    Outcome::Failed(Failure { kind: FailureKind::Refused, message: "[ssh] is off, so that nothing was done".into(), hint })
+}
+
+/// The container that a plan ends, if that run of it has ended meanwhile.
+fn ended(plan: &Plan, facts: &Facts) -> Option<String> {
+    let endings = plan.steps().filter_map(|(_, step)| match &step.action {
+        Action::Kubernetes(KubernetesAction::EndContainer { ending, .. }) | Action::Ssh(SshAction::EndContainer { ending, .. }) => {
+            Some(ending)
+        }
+        Action::Kubernetes(_) | Action::Compute(_) => None,
+    });
+    let containers = facts.kubernetes.suspect.iter().flat_map(|suspect| &suspect.containers);
+    let runs = |id: &str| containers.clone().any(|container| container.running && container.runtime_id.ends_with(&format!("://{id}")));
+    endings.filter(|ending| !runs(ending.container.id.as_str())).map(|ending| format!("{ending} is not the same run any more")).next()
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use stanch_commands::action::PodIsolation;
 use stanch_commands::check;
 use stanch_commands::definition::{Context, Does};
-use stanch_commands::facts::Facts;
+use stanch_commands::guard;
 use stanch_commands::locate;
 use stanch_commands::parse::{Parsed, parse};
 use stanch_commands::plan::Draft;
@@ -90,10 +91,10 @@ impl Stanch {
             TargetName::Node(_) => None,
         };
         let cluster = self.cluster(parsed.arguments.cluster.clone().or(default))?;
-        Ok(Some(Place { cluster, targets: vec![target], namespace, group: None }))
+        Ok(Some(Place { cluster, target, namespace, group: None }))
     }
 
-    /// Where an earlier request was: its suspect, or its node if the suspect is gone.
+    /// Where an earlier request was: its node, since its suspect may be gone or run elsewhere under the same name.
     fn place_of(&self, earlier: &RequestId) -> Result<Place, Answer> {
         let Some(request) = self.memory.state.requests.get(earlier) else { return Err(Box::new(Say::Rejected(Rejection::UnknownRequest))) };
         if !matches!(request.stage, Stage::Ended(_)) {
@@ -101,10 +102,9 @@ impl Stanch {
         }
         let plan = &request.made.plan;
         let suspect = plan.suspects.first();
-        let pod = suspect.map(|suspect| TargetName::Pod { namespace: Some(suspect.namespace.clone()), name: suspect.name.clone() });
         Ok(Place {
             cluster: self.cluster(Some(plan.cluster.clone()))?,
-            targets: pod.into_iter().chain([TargetName::Node(plan.node.name.clone())]).collect(),
+            target: TargetName::Node(plan.node.name.clone()),
             namespace: suspect.map(|suspect| suspect.namespace.clone()),
             group: None,
         })
@@ -112,7 +112,7 @@ impl Stanch {
 
     /// The group whose size the requests on that node recorded.
     fn group_of(&self, earlier: &RequestId) -> Result<GroupRef, Answer> {
-        let recorded = self.memory.earlier(earlier).and_then(|earlier| earlier.instance_prior?.group);
+        let recorded = self.memory.earlier(earlier).and_then(|earlier| earlier.group);
         recorded.map(|recorded| recorded.group).ok_or_else(|| Box::new(Say::Refused(Refusal::NoRecordedSize)))
     }
 
@@ -145,7 +145,8 @@ impl Stanch {
             (Does::Locate, _, Some(Surveyed::Node(facts))) => Say::Located(locate::findings(&facts)),
             (Does::Mitigate(planner), _, Some(Surveyed::Node(facts))) => {
                 let node = facts.kubernetes.node.node.name.clone();
-                self.propose(&inbound, &parsed, (person, &subject), Some(&node), |context| planner(&facts, context)).await
+                let planned = |context: &Context| guard::planned(parsed.definition, planner, &facts, context);
+                self.propose(&inbound, &parsed, (person, &subject), Some(&node), planned).await
             }
             (Does::Resize(planner), _, Some(Surveyed::Group(survey))) => {
                 self.propose(&inbound, &parsed, (person, &subject), None, |context| planner(&survey, context)).await
@@ -218,7 +219,9 @@ impl Stanch {
             arguments: parsed.arguments.clone(),
             form: self.parts.settings.form,
             limits: self.parts.settings.limits,
+            node_access: self.parts.settings.node_access.clone(),
             protected_namespaces: self.parts.policy.protected_namespaces.clone(),
+            own: self.parts.settings.own.clone(),
             isolated_instances: self.memory.isolated_instances(),
             tagged_instances: self.memory.tagged_instances(),
             earlier,
@@ -239,14 +242,17 @@ impl Stanch {
     }
 
     fn list(&self) -> Say {
+        let nodes = self.memory.isolated_nodes().into_iter().map(|(node, by)| (format!("node {node}"), by));
+        let open = |isolation: &PodIsolation| if isolation.isolates() { "" } else { " (detached, but NOT isolated)" };
+        let pods = self.memory.isolated_pods().into_iter().map(|(isolation, by)| (format!("pod {}{}", isolation.pod, open(isolation)), by));
         let open = self.memory.open().map(|(id, request)| (id.clone(), request.clone())).collect();
-        Say::List { open, isolated: self.memory.isolated_nodes().into_iter().collect() }
+        Say::List { open, isolated: nodes.chain(pods).collect(), not_copied: self.all_not_copied() }
     }
 
     fn status(&self, inbound: &Inbound, named: Option<RequestId>) -> Say {
         let id = named.or_else(|| self.memory.newest_in(&inbound.channel).cloned());
         match id.and_then(|id| self.memory.state.requests.get(&id).map(|request| (id, request.clone()))) {
-            Some((id, request)) => Say::Status { id, request: Box::new(request) },
+            Some((id, request)) => Say::Status { not_copied: self.not_copied(&id), id, request: Box::new(request) },
             None => Say::Rejected(Rejection::UnknownRequest),
         }
     }
@@ -291,8 +297,7 @@ impl Stanch {
 /// Where a command acts.
 pub(super) struct Place {
     cluster: Cluster,
-    /// The first of these that is there.
-    targets: Vec<TargetName>,
+    target: TargetName,
     /// The namespace that the permission is asked for, as far as it is known before the survey.
     namespace: Option<Namespace>,
     /// The group, for a command about one: its node may be gone.
@@ -311,7 +316,7 @@ impl Look {
     async fn up(&self, inbound: &Inbound, parsed: &Parsed, place: Option<Place>) -> Result<(Subject, Option<Surveyed>), Answer> {
         let subject = patiently(&*self.chat, &inbound.from).await.ok_or_else(|| Box::new(unknown()))?;
         let command = parsed.privilege();
-        let Some(Place { cluster, targets, namespace, group }) = place else {
+        let Some(Place { cluster, target, namespace, group }) = place else {
             self.permit(&subject, &Ask { command, cluster: None, namespace: None })?;
             return Ok((subject, None));
         };
@@ -322,7 +327,7 @@ impl Look {
             let survey = cluster.survey_group(&group).await.map_err(|error| Box::new(unread(&error)))?;
             return Ok((subject, Some(Surveyed::Group(survey))));
         }
-        let facts = first_found(&cluster, &targets, self.now).await.map_err(|error| Box::new(unread(&error)))?;
+        let facts = cluster.survey(&target, self.now).await.map_err(|error| Box::new(unread(&error)))?;
         // Without a namespace in the command, only the survey knows which one it is.
         let found = facts.kubernetes.suspect.as_ref().map(|suspect| suspect.pod.namespace.as_str());
         self.permit(&subject, &ask(found.or(named)))?;
@@ -333,18 +338,6 @@ impl Look {
         let decision = self.policy.may_request(subject, ask);
         if decision.permitted { Ok(()) } else { Err(Box::new(Say::Denied(decision))) }
     }
-}
-
-/// The survey of the first target that is there.
-async fn first_found(cluster: &Cluster, targets: &[TargetName], now: Timestamp) -> Result<Facts, SurveyError> {
-    let mut missing = SurveyError::NotFound("no target".into());
-    for target in targets {
-        match cluster.survey(target, now).await {
-            Err(error @ SurveyError::NotFound(_)) => missing = error,
-            answer => return answer,
-        }
-    }
-    Err(missing)
 }
 
 /// The account is somebody's, but the platform does not confirm that.

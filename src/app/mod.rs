@@ -5,10 +5,12 @@
 
 mod cluster;
 mod commanding;
+mod copying;
 mod doctor;
 mod entry;
 mod outbox;
 mod running;
+mod standing;
 mod talking;
 mod voting;
 mod work;
@@ -16,12 +18,14 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
-use stanch_commands::definition::Limits;
+use stanch_commands::definition::{Limits, Own};
 use stanch_commands::plan::{Form, StepId};
+use stanch_commands::runtime::NodeAccess;
 use stanch_commands::target::{ClusterName, RequestId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -33,9 +37,10 @@ use crate::core::identity::{Account, ChannelRef};
 use crate::core::policy::Policy;
 use crate::core::request::Stage;
 use crate::core::say::Say;
-use crate::ports::{AuditLog, Chat, ChatEvent, Clock, Deliveries, EvidenceStore, IdSource, Inbound, Input, LogFailed};
+use crate::ports::{AuditLog, Chat, ChatEvent, Clock, Deliveries, EvidenceCopies, EvidenceStore, IdSource, Inbound, Input, LogFailed};
 
 pub use cluster::{Cluster, Compute, Kubernetes};
+use copying::Copies;
 pub use doctor::Doctor;
 pub use entry::{Entry, Landmark, Memory, Unreadable};
 use outbox::Outbox;
@@ -57,6 +62,8 @@ pub struct Parts {
     pub log: Arc<dyn AuditLog>,
     /// Where evidence goes.
     pub evidence: Arc<dyn EvidenceStore>,
+    /// Where copies of it go, if anywhere.
+    pub copies: Option<Arc<dyn EvidenceCopies>>,
     /// What was delivered already.
     pub deliveries: Arc<dyn Deliveries>,
     /// The time.
@@ -74,10 +81,16 @@ pub struct Settings {
     pub form: Form,
     /// Limits of plans.
     pub limits: Limits,
+    /// Ways onto a node.
+    pub node_access: NodeAccess,
     /// The channels in which mutations may be asked for, with their default clusters.
     pub channels: BTreeMap<ChannelRef, ClusterName>,
     /// Least time between two public messages in one channel.
     pub pace: Duration,
+    /// Most bytes of redacted evidence that one step shows in the chat; `None` for nothing.
+    pub attach_limit_bytes: Option<usize>,
+    /// Where Stanch itself runs.
+    pub own: Own,
 }
 
 /// Commands of one account: twenty at once, then one in three seconds. A responder at work types far fewer.
@@ -133,18 +146,21 @@ struct Stanch {
     doing: BTreeSet<Effect>,
     /// Effects that are not tried again before a time.
     not_before: BTreeMap<Effect, (Instant, u32)>,
+    /// How often a step was carried out without an answer.
+    unanswered: BTreeMap<(RequestId, StepId), u32>,
     /// Steps that were started by this process and not yet carried out: all others are observed first.
     fresh: BTreeSet<(RequestId, StepId)>,
     /// Commands, clicks and reactions that a task looks into.
     asked: usize,
-    /// Readings of votes that were begun.
-    readings: u64,
+    /// Readings of votes that were begun, counted by the tasks that read.
+    readings: Arc<AtomicU64>,
     /// The newest reading of each request that was counted.
     counted: BTreeMap<RequestId, u64>,
     /// Requests whose approvers were reminded.
     reminded: BTreeSet<RequestId>,
     /// Requests whose thread knows that they wait for another one.
     told_of_lock: BTreeSet<RequestId>,
+    copies: Copies,
     commands: DefaultKeyedRateLimiter<Account>,
     votes: DefaultKeyedRateLimiter<Account>,
     /// Why the log takes no more records.
@@ -171,12 +187,14 @@ impl Stanch {
             durable: DurableIndex::synced(0),
             doing: BTreeSet::new(),
             not_before: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             fresh: BTreeSet::new(),
             asked: 0,
-            readings: 0,
+            readings: Arc::default(),
             counted: BTreeMap::new(),
             reminded: BTreeSet::new(),
             told_of_lock: BTreeSet::new(),
+            copies: Copies::default(),
             commands: limiter(COMMANDS),
             votes: limiter(VOTES),
             broken: None,
@@ -194,6 +212,7 @@ impl Stanch {
             Entry::Started { at: self.now(), version: env!("CARGO_PKG_VERSION").into(), policy_sha256: self.parts.policy_sha256.clone() };
         self.commit(vec![started]).await;
         self.resume_talking();
+        self.resume_copying();
         self.pursue().await;
     }
 
@@ -243,7 +262,9 @@ impl Stanch {
             Report::Unseen { id, why } => self.tell_unseen(&id, &why),
             Report::Rechecked(asked_again) => self.recheck(*asked_again).await,
             Report::Observed { id, step, observation } => self.observed(id, step, observation).await,
-            Report::Performed { id, step, performed, kept } => self.performed(id, step, performed, kept).await,
+            Report::Performed { id, step, performed, kept, attachments } => self.performed((id, step), performed, kept, attachments).await,
+            Report::Compared { found, tries } => self.compared(found, tries),
+            Report::Copied { id, outcome } => self.copied(id, outcome).await,
             Report::Posted { id, what, message } => {
                 let at = self.now();
                 let plan = (what == Landmark::Plan).then(|| (id.clone(), message.clone()));

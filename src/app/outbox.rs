@@ -13,7 +13,7 @@ use super::entry::Landmark;
 use super::work::Report;
 use crate::core::identity::{Account, ChannelRef, MessageRef};
 use crate::core::say::Say;
-use crate::ports::{Chat, ChatError};
+use crate::ports::{Attachment, Chat, ChatError};
 
 /// Most posts that wait for one channel. A run posts about a dozen; beyond this the platform has been away for long, and the oldest notes
 /// are dropped, since the record is the audit log and the progress message tells how it stands.
@@ -39,6 +39,8 @@ enum To {
     Landmark(RequestId, Landmark),
     /// The thread of a request.
     Thread(RequestId),
+    /// The thread of a request, with these files.
+    Attached(RequestId, Arc<[Attachment]>),
     /// One person.
     Private(Account),
 }
@@ -91,6 +93,11 @@ impl Outbox {
         self.push(channel, Item { to: To::Thread(request.clone()), say, tries: 0 });
     }
 
+    /// Posts files into the thread of a request. They are lost with the process: the store has them.
+    pub fn attach(&mut self, channel: &ChannelRef, request: &RequestId, say: Say, files: Vec<Attachment>) {
+        self.push(channel, Item { to: To::Attached(request.clone(), files.into()), say, tries: 0 });
+    }
+
     /// Tells one person alone.
     pub fn private(&mut self, channel: &ChannelRef, to: &Account, say: Say) {
         self.push(channel, Item { to: To::Private(to.clone()), say, tries: 0 });
@@ -106,7 +113,8 @@ impl Outbox {
                 None => queue.push_back(item),
             }
             if queue.len() > MAX_QUEUED
-                && let Some(oldest) = queue.iter().position(|waiting| matches!(waiting.to, To::Thread(_) | To::Private(_)))
+                && let Some(oldest) =
+                    queue.iter().position(|waiting| matches!(waiting.to, To::Thread(_) | To::Attached(..) | To::Private(_)))
             {
                 queue.remove(oldest);
                 tracing::warn!(channel = %channel.id, "the chat is too slow: a note was dropped");
@@ -184,6 +192,10 @@ impl Worker {
                 tracing::error!(channel = %self.channel.id, %why, "the chat refuses a message");
                 if let To::Landmark(id, Landmark::Plan) = &item.to {
                     let _ = self.reports.send(Report::Unseen { id: id.clone(), why });
+                } else if let To::Attached(id, _) = &item.to {
+                    let (what, hint) =
+                        (format!("evidence could not be attached: {why}"), "it is kept all the same; `stanch doctor` names missing scopes");
+                    self.put_back(Item { to: To::Thread(id.clone()), say: Say::Trouble { what, hint: hint.into() }, tries: 0 });
                 }
             }
             Err(error) if item.tries >= limit => tracing::error!(channel = %self.channel.id, %error, "a message was given up"),
@@ -215,6 +227,10 @@ impl Worker {
         let at = |id: &RequestId, what| lock(&self.queues).landmarks.get(&(id.clone(), what)).cloned();
         match &item.to {
             To::Private(account) => self.chat.whisper(&self.channel, account, &message).await,
+            To::Attached(id, files) => match at(id, Landmark::Plan) {
+                Some(root) => self.chat.attach(&root, &message, files).await,
+                None => Err(ChatError::Unavailable("the plan is not posted".into())),
+            },
             To::Thread(id) => self.chat.post(&self.channel, at(id, Landmark::Plan).as_ref(), &message).await.map(drop),
             To::Landmark(id, what) => {
                 if let (Landmark::Progress, Some(posted)) = (what, at(id, *what)) {

@@ -14,8 +14,8 @@ use super::{Cluster, Entry, Stanch};
 use crate::core::engine::{Effect, Event, Rejection, effects, licence};
 use crate::core::request::Stage;
 use crate::core::say::Say;
-use crate::core::step::{Call, Failure, FailureKind, Licence, Observation, Outcome, Performed};
-use crate::ports::{Clock, Custody, ENTRY_LIMIT_BYTES, EvidenceStore, Exhibit, Kept};
+use crate::core::step::{Artefact, Call, Failure, FailureKind, Licence, Observation, Outcome, Performed};
+use crate::ports::{Attachment, Clock, Custody, ENTRY_LIMIT_BYTES, EvidenceStore, Exhibit, Kept};
 use stanch_commands::action::Action;
 
 /// Pause before a request that waits for another one, or whose requester may not ask any more, is looked at again.
@@ -27,6 +27,8 @@ const LONGEST_LOOK: Duration = Duration::from_secs(30);
 const MAX_CALLS: usize = 120;
 /// Most files in one record, of about 200 bytes each.
 const MAX_EXHIBITS: usize = 200;
+/// Most files that one step shows in the chat: a pod has a dozen redacted ones, and each is two calls.
+const MAX_ATTACHED: usize = 20;
 /// Longest words of an outcome in a record, in characters: a foreign NetworkPolicy may be quoted in them.
 const WORDS_LENGTH: usize = 2_000;
 /// Longest outcome in a record, in bytes: half an entry, the rest is for the calls.
@@ -46,6 +48,7 @@ impl Stanch {
         if self.stopping {
             return;
         }
+        self.pursue_copies();
         let now = self.now();
         let mut started = Vec::new();
         for effect in effects(&self.memory.state, now) {
@@ -97,8 +100,8 @@ impl Stanch {
         self.tasks.spawn(async move {
             let report = match fresh {
                 true => {
-                    let (performed, kept) = work.perform().await;
-                    Report::Performed { id, step, performed, kept }
+                    let (performed, kept, attachments) = work.perform().await;
+                    Report::Performed { id, step, performed, kept, attachments }
                 }
                 false => Report::Observed { observation: work.observe().await, id, step },
             };
@@ -122,12 +125,19 @@ impl Stanch {
             step: body.action.summary(),
             digest: plan.digest(),
         };
-        let keeper = Keeper { evidence: self.parts.evidence.clone(), clock: self.parts.clock.clone(), custody };
+        let attach = self.parts.settings.attach_limit_bytes;
+        let keeper = Keeper { evidence: self.parts.evidence.clone(), clock: self.parts.clock.clone(), custody, attach };
         Some(Work { cluster, action: body.action.clone(), licence, limit, keeper })
     }
 
     /// A step was carried out, or not.
-    pub(super) async fn performed(&mut self, id: RequestId, step: StepId, performed: Performed, kept: Kept) {
+    pub(super) async fn performed(
+        &mut self,
+        (id, step): (RequestId, StepId),
+        performed: Performed,
+        kept: Kept,
+        attachments: Vec<Attachment>,
+    ) {
         self.fresh.remove(&(id.clone(), step));
         if !kept.exhibits.is_empty() {
             let (at, Kept { exhibits, manifest_sha256 }) = (self.now(), kept.clone());
@@ -140,11 +150,14 @@ impl Stanch {
             };
             self.commit(exhibits.chunks(MAX_EXHIBITS).map(part).collect()).await;
             self.tell_kept(&id, &kept);
+            self.attach(&id, &kept, attachments);
+            self.copy_soon(&id);
         }
         let unknown = matches!(performed.outcome, Outcome::Unknown(_));
         self.finish(&id, step, performed).await;
         self.doing.remove(&Effect::Perform(id.clone(), step));
         if unknown {
+            *self.unanswered.entry((id.clone(), step)).or_default() += 1;
             self.look_later(&id, step);
         }
     }
@@ -156,7 +169,7 @@ impl Stanch {
         let outcome = match observation {
             Observation::InPlace(receipt) => Some(Outcome::Succeeded(receipt)),
             Observation::Gone(why) => Some(failed(FailureKind::Stale, why)),
-            Observation::NotInPlace if goes_on && self.tries(&id, step) >= MAX_TRIES => {
+            Observation::NotInPlace if goes_on && self.unanswered.get(&(id.clone(), step)).is_some_and(|tries| *tries >= MAX_TRIES) => {
                 let message = format!("it was tried {MAX_TRIES} times, and is not in place: the API keeps failing");
                 Some(failed(FailureKind::Unavailable, message))
             }
@@ -203,9 +216,12 @@ impl Stanch {
         self.outbox.thread(&request.made.channel, id, say);
     }
 
-    /// How often the step's effect has been unknown.
-    fn tries(&self, id: &RequestId, step: StepId) -> u32 {
-        self.not_before.get(&Effect::Perform(id.clone(), step)).map_or(0, |(_, tries)| *tries)
+    /// Shows what may be shown, if anything.
+    fn attach(&mut self, id: &RequestId, kept: &Kept, attachments: Vec<Attachment>) {
+        let Some(request) = self.memory.state.requests.get(id).filter(|_| !attachments.is_empty()) else { return };
+        let files = attachments.iter().map(|file| format!("{} {}", file.exhibit.sha256, file.exhibit.path)).collect();
+        let say = Say::EvidenceAttached { files, left_out: kept.exhibits.len().saturating_sub(attachments.len()) };
+        self.outbox.attach(&request.made.channel, id, say, attachments);
     }
 
     fn look_later(&mut self, id: &RequestId, step: StepId) {
@@ -278,11 +294,12 @@ struct Keeper {
     evidence: Arc<dyn EvidenceStore>,
     clock: Arc<dyn Clock>,
     custody: Custody,
+    attach: Option<usize>,
 }
 
 impl Work {
     /// Carries the step out and keeps what it collected.
-    async fn perform(self) -> (Performed, Kept) {
+    async fn perform(self) -> (Performed, Kept, Vec<Attachment>) {
         let carried_out = AssertUnwindSafe(self.cluster.perform(&self.action, &self.licence)).catch_unwind();
         let mut performed = match tokio::time::timeout(self.limit, carried_out).await {
             Ok(Ok(performed)) => performed,
@@ -291,16 +308,21 @@ impl Work {
         };
         let artefacts = std::mem::take(&mut performed.artefacts);
         if artefacts.is_empty() {
-            return (performed, Kept::default());
+            return (performed, Kept::default(), vec![]);
         }
-        let Keeper { evidence, clock, custody } = self.keeper;
+        let Keeper { evidence, clock, custody, attach } = self.keeper;
+        let shown = attach.map(|limit| presentable(&artefacts, limit)).unwrap_or_default();
         match evidence.keep(&Custody { at: clock.now(), ..custody }, artefacts).await {
-            Ok(kept) => (performed, kept),
+            Ok(kept) => {
+                let attachments =
+                    shown.into_iter().filter_map(|(at, text)| Some(Attachment { exhibit: kept.exhibits.get(at)?.clone(), text }));
+                (performed, kept.clone(), attachments.collect())
+            }
             Err(error) => {
                 let message = format!("the evidence could not be kept: {error}");
                 let hint = Some("check the disk of the data folder; containment does not wait for it".into());
                 performed.outcome = Outcome::Failed(Failure { kind: FailureKind::Unavailable, message, hint });
-                (performed, Kept::default())
+                (performed, Kept::default(), vec![])
             }
         }
     }
@@ -313,6 +335,21 @@ impl Work {
             Err(_) => Observation::Unclear("no answer within its time".into()),
         }
     }
+}
+
+/// What may be shown of these: redacted text, the shortest first, so that one long list does not keep the rest out.
+fn presentable(artefacts: &[Artefact], limit_bytes: usize) -> Vec<(usize, String)> {
+    let redacted = artefacts.iter().enumerate().filter(|(_, artefact)| artefact.is_redacted() && !artefact.content.is_empty());
+    let mut texts: Vec<(usize, String)> =
+        redacted.filter_map(|(at, artefact)| Some((at, String::from_utf8(artefact.content.clone()).ok()?))).collect();
+    texts.sort_by_key(|(at, text)| (text.len(), *at));
+    let mut bytes = 0_usize;
+    texts.retain(|(_, text)| {
+        bytes = bytes.saturating_add(text.len());
+        bytes <= limit_bytes
+    });
+    texts.truncate(MAX_ATTACHED);
+    texts
 }
 
 /// Keeps what one record holds: the log's limit is 64 KiB.

@@ -46,7 +46,7 @@ impl Stanch {
     }
 
     async fn say_end(&mut self, id: &RequestId, request: &Request) {
-        let end = Say::Ended { id: id.clone(), request: Box::new(request.clone()) };
+        let end = Say::Ended { id: id.clone(), request: Box::new(request.clone()), not_copied: self.not_copied(id) };
         self.outbox.landmark(&request.made.channel, id, Landmark::End, end);
         self.witness(id, request, "end").await;
         self.reminded.remove(id);
@@ -131,7 +131,7 @@ impl Stanch {
                 self.outbox.landmark(channel, id, Landmark::Progress, Say::Progress { id: id.clone(), request: boxed() });
             } else if !posted(Landmark::End) {
                 self.outbox.landmark(channel, id, Landmark::Progress, Say::Progress { id: id.clone(), request: boxed() });
-                self.outbox.landmark(channel, id, Landmark::End, Say::Ended { id: id.clone(), request: boxed() });
+                self.outbox.landmark(channel, id, Landmark::End, Say::Ended { id: id.clone(), request: boxed(), not_copied: None });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Votes: buttons, and reactions that are read back from the message before they count.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use stanch_commands::action::{Action, KubernetesAction};
@@ -106,11 +107,10 @@ impl Stanch {
 
     pub(super) fn read_votes(&mut self, id: RequestId, message: MessageRef, hinted: Option<Account>) {
         let (chat, reports, policy) = (self.parts.chat.clone(), self.reports.clone(), self.parts.policy.clone());
-        self.readings = self.readings.saturating_add(1);
-        let reading = self.readings;
+        let readings = self.readings.clone();
         self.tasks.spawn(async move {
-            let votes = match read_patiently(&*chat, &message).await {
-                Ok(votes) => votes,
+            let (reading, votes) = match read_patiently(&*chat, &message, &readings).await {
+                Ok(read) => read,
                 // The reaction stays where it is, and is read again at the next hint or reconnect.
                 Err(error) => return tracing::warn!(request = %id, %error, "the votes could not be read back"),
             };
@@ -211,8 +211,7 @@ impl Stanch {
         let message = self.memory.landmarks.get(&(id.clone(), Landmark::Plan)).cloned();
         let (chat, reports, policy, id) = (self.parts.chat.clone(), self.reports.clone(), self.parts.policy.clone(), id.clone());
         let (cluster, plan, now) = (self.parts.clusters.get(&request.made.plan.cluster).cloned(), request.made.plan.clone(), self.now());
-        self.readings = self.readings.saturating_add(1);
-        let reading = self.readings;
+        let readings = self.readings.clone();
         self.tasks.spawn(async move {
             let changed = match cluster {
                 Some(cluster) => cluster.changed(&plan, now).await,
@@ -223,25 +222,29 @@ impl Stanch {
                 subjects.insert(account.clone(), patiently(chat.as_ref(), &account).await);
             }
             let votes = match message {
-                Some(message) => read_patiently(chat.as_ref(), &message).await.ok(),
+                Some(message) => read_patiently(chat.as_ref(), &message, &readings).await.ok(),
                 // Nobody can have reacted to what does not stand yet.
-                None => Some(Votes::default()),
+                None => Some((next(&readings), Votes::default())),
             };
-            let voters = votes.iter().flat_map(|votes| votes.yes.iter().chain(&votes.no).chain(&votes.halt));
+            let voters = votes.iter().flat_map(|(_, votes)| votes.yes.iter().chain(&votes.no).chain(&votes.halt));
             let fresh: BTreeSet<Account> =
                 voters.filter(|account| policy.person(account).is_some() && !subjects.contains_key(*account)).cloned().collect();
             for account in fresh {
                 subjects.insert(account.clone(), patiently(chat.as_ref(), &account).await);
             }
-            let asked_again = AskedAgain { id, reading, votes, subjects, requester, changed };
+            let asked_again = AskedAgain { id, votes, subjects, requester, changed };
             let _ = reports.send(Report::Rechecked(Box::new(asked_again)));
         });
     }
 
     /// Counts what stands on the plan now, and asks the policy again; writes begin if the quorum stands.
     pub(super) async fn recheck(&mut self, asked_again: AskedAgain) {
-        let AskedAgain { id, reading, votes, subjects, requester, changed } = asked_again;
-        let Some(votes) = votes else { return self.rechecked(&id, Err(Rejection::VotersUnclear)).await };
+        let AskedAgain { id, votes, subjects, requester, changed } = asked_again;
+        let Some((reading, votes)) = votes else { return self.rechecked(&id, Err(Rejection::VotersUnclear)).await };
+        // What is older than a reading that was counted says nothing of now.
+        if self.counted.get(&id).is_some_and(|counted| reading < *counted) {
+            return self.rechecked(&id, Err(Rejection::VotersUnclear)).await;
+        }
         self.count(Voted { id: id.clone(), reading, hinted: None, votes: votes.clone(), subjects: subjects.clone() }).await;
         let Some(request) = self.memory.state.requests.get(&id).filter(|request| request.stage == Stage::Waiting) else {
             return self.rechecked(&id, Ok(())).await;
@@ -249,6 +252,12 @@ impl Stanch {
         let found = |account: &Account| subjects.get(account).and_then(Option::as_ref);
         if let Some(objector) = votes.halt.iter().filter_map(found).find_map(|subject| self.may_halt(request, subject)) {
             return self.rechecked(&id, Err(Rejection::HaltStands(objector))).await;
+        }
+        // A no or a halt of somebody whom the platform does not confirm at present may be one that counts.
+        let unconfirmed = |account: &Account| found(account).is_none_or(|subject| subject.groups == Groups::Unknown);
+        let mut objections = votes.no.iter().chain(&votes.halt).filter(|account| self.parts.policy.person(account).is_some());
+        if objections.any(unconfirmed) {
+            return self.rechecked(&id, Err(Rejection::VotersUnclear)).await;
         }
         let made = &request.made;
         let permitted = |subject: &Subject| self.parts.policy.may_approve(subject, made.phase, &made.requester).permitted;
@@ -286,20 +295,27 @@ impl Stanch {
     }
 }
 
-/// The votes on a message; a chat that fails is asked again, since nobody reacts twice.
-async fn read_patiently(chat: &dyn Chat, message: &MessageRef) -> Result<Votes, ChatError> {
+/// The votes on a message, with the number of the reading; a chat that fails is asked again, since nobody reacts twice.
+async fn read_patiently(chat: &dyn Chat, message: &MessageRef, readings: &AtomicU64) -> Result<(u64, Votes), ChatError> {
     let mut pause = READ_PAUSE;
     for _ in 1..READS {
+        let reading = next(readings);
         match chat.votes(message).await {
             Err(ChatError::Unavailable(_)) => tokio::time::sleep(pause).await,
             Err(ChatError::RateLimited { retry_after_ms }) => {
                 tokio::time::sleep(Duration::from_millis(retry_after_ms).min(READ_PAUSE_LIMIT)).await;
             }
-            answer => return answer,
+            answer => return answer.map(|votes| (reading, votes)),
         }
         pause = pause.saturating_mul(2);
     }
-    chat.votes(message).await
+    let reading = next(readings);
+    chat.votes(message).await.map(|votes| (reading, votes))
+}
+
+/// The number of a reading that begins now: of two, the one with the higher number began later.
+fn next(readings: &AtomicU64) -> u64 {
+    readings.fetch_add(1, Ordering::SeqCst).saturating_add(1)
 }
 
 /// Looks an account up again if that fails: a failed look-up means no role, and that would take a vote away.

@@ -1,6 +1,6 @@
 //! What comes back from the tasks beside the app.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stanch_commands::facts::{Facts, GroupSurvey};
 use stanch_commands::parse::Parsed;
@@ -13,7 +13,7 @@ use crate::core::identity::{Account, MessageRef, PersonId};
 use crate::core::policy::Subject;
 use crate::core::say::{Control, Say};
 use crate::core::step::{Observation, Performed};
-use crate::ports::{Inbound, Kept, Votes};
+use crate::ports::{Attachment, Copied, CopyFailed, Inbound, Kept, Votes};
 
 /// A task has ended.
 pub(super) enum Report {
@@ -72,6 +72,22 @@ pub(super) enum Report {
         performed: Performed,
         /// The kept artefacts.
         kept: Kept,
+        /// Those that the chat is to show.
+        attachments: Vec<Attachment>,
+    },
+    /// The copies of evidence were compared with what is kept.
+    Compared {
+        /// Requests that are not completely there.
+        found: Result<BTreeSet<RequestId>, CopyFailed>,
+        /// How often that failed before.
+        tries: u32,
+    },
+    /// A try to copy the evidence of a request has ended.
+    Copied {
+        /// The request.
+        id: RequestId,
+        /// How.
+        outcome: Result<Copied, CopyFailed>,
     },
     /// A landmark stands in its channel.
     Posted {
@@ -124,10 +140,8 @@ pub(super) struct Voted {
 pub(super) struct AskedAgain {
     /// The request.
     pub id: RequestId,
-    /// Which reading of the votes this is.
-    pub reading: u64,
-    /// What stands on the plan; `None` if the platform does not say.
-    pub votes: Option<Votes>,
+    /// What stands on the plan, and which reading that is; `None` if the platform does not say.
+    pub votes: Option<(u64, Votes)>,
     /// Who they are: everybody who agreed or reacted, and the requester.
     pub subjects: BTreeMap<Account, Option<Subject>>,
     /// The requester's account.

@@ -22,6 +22,8 @@ pub const MAX_WAITING: usize = 50;
 pub struct State {
     /// Requests by id.
     pub requests: BTreeMap<RequestId, Request>,
+    /// Steps that were started.
+    pub turns: u64,
 }
 
 /// Something that came in.
@@ -347,6 +349,7 @@ pub fn apply(mut state: State, record: &Record) -> Result<State, IllegalRecord> 
     let present = state.requests.remove(&record.request);
     let next = after(&state, present, record)?;
     state.requests.insert(record.request.clone(), next);
+    state.turns = state.turns.saturating_add(u64::from(matches!(record.fact, Fact::StepStarted { .. })));
     Ok(state)
 }
 
@@ -381,11 +384,11 @@ fn after(state: &State, present: Option<Request>, record: &Record) -> Result<Req
     {
         return Err(illegal("another request works on the node"));
     }
-    apply_to(&mut request, record).map_err(illegal)?;
+    apply_to(&mut request, record, state.turns).map_err(illegal)?;
     Ok(request)
 }
 
-fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> {
+fn apply_to(request: &mut Request, record: &Record, turn: u64) -> Result<(), &'static str> {
     match &record.fact {
         Fact::Requested(_) => return Err("the request exists already"),
         Fact::Approved { person, digest, ballot, .. } => {
@@ -426,7 +429,7 @@ fn apply_to(request: &mut Request, record: &Record) -> Result<(), &'static str> 
             if !request.ready(record.at).contains(step) {
                 return Err("the step is not ready");
             }
-            request.steps.insert(*step, Run { key: key.clone(), started_at: record.at, outcome: None });
+            request.steps.insert(*step, Run { key: key.clone(), started_at: record.at, turn, outcome: None });
         }
         Fact::StepEnded { step, outcome, .. } => {
             if !under_way(request, *step) {

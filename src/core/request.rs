@@ -65,6 +65,8 @@ pub struct Run {
     pub key: StepKey,
     /// When it was started.
     pub started_at: Timestamp,
+    /// Its place among all starts, of every request: a clock that is set back does not change it.
+    pub turn: u64,
     /// How it ended; `None` while it is under way.
     pub outcome: Option<Outcome>,
 }
@@ -213,19 +215,6 @@ impl Request {
         }
     }
 
-    /// Whether a step of this kind succeeded.
-    #[must_use]
-    pub fn succeeded(&self, wanted: impl Fn(&Action) -> bool) -> bool {
-        self.runs().any(|(action, run)| wanted(action) && matches!(run.outcome, Some(Outcome::Succeeded(_))))
-    }
-
-    /// What was changed, or may have been: started, and not found in place already.
-    pub fn touched(&self) -> impl Iterator<Item = &Action> {
-        let writes = |action: &Action| action.class() == ActionClass::Mutate;
-        let found = |run: &Run| matches!(&run.outcome, Some(Outcome::Succeeded(receipt)) if receipt.already_so);
-        self.runs().filter(move |(action, run)| writes(action) && !found(run)).map(|(action, _)| action)
-    }
-
     /// The prior states that were saved.
     pub fn priors(&self) -> impl Iterator<Item = &Prior> {
         self.runs().filter_map(|(_, run)| match &run.outcome {
@@ -234,7 +223,8 @@ impl Request {
         })
     }
 
-    fn runs(&self) -> impl Iterator<Item = (&Action, &Run)> {
+    /// What was started, and how it ended.
+    pub fn runs(&self) -> impl Iterator<Item = (&Action, &Run)> {
         self.steps.iter().filter_map(|(id, run)| Some((&self.made.plan.step(*id)?.action, run)))
     }
 

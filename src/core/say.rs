@@ -11,7 +11,7 @@ use stanch_commands::locate::Finding;
 use stanch_commands::parse::UsageError;
 use stanch_commands::plan::{Plan, PlanDigest, StepId};
 use stanch_commands::refusal::Refusal;
-use stanch_commands::target::{NodeName, RequestId};
+use stanch_commands::target::RequestId;
 
 use super::diagnosis::{self, Diagnosis};
 use super::engine::Rejection;
@@ -57,6 +57,31 @@ pub enum Say {
         /// Hash of the manifest that lists them.
         manifest_sha256: String,
     },
+    /// Files of evidence, attached.
+    EvidenceAttached {
+        /// Hash and path of each.
+        files: Vec<String>,
+        /// Files of the same step that are not attached.
+        left_out: usize,
+    },
+    /// Everything that is kept of the request is in the second place too.
+    EvidenceCopied {
+        /// How many files.
+        files: usize,
+        /// The place.
+        place: String,
+        /// Hash of the manifest that lists them.
+        manifest_sha256: String,
+    },
+    /// It is not.
+    EvidenceNotCopied {
+        /// The place.
+        place: String,
+        /// Why.
+        why: String,
+        /// It is tried again without anybody's doing.
+        again: bool,
+    },
     /// Half of the time to approve is over.
     Reminder {
         /// Approvals that are missing.
@@ -96,6 +121,8 @@ pub enum Say {
         id: RequestId,
         /// As it stands.
         request: Box<Request>,
+        /// The second place for evidence, if that of the request is not there.
+        not_copied: Option<String>,
     },
     /// What a plan would be. Nobody is asked.
     DryRun {
@@ -147,13 +174,17 @@ pub enum Say {
         id: RequestId,
         /// As it stands.
         request: Box<Request>,
+        /// The second place for evidence, if that of the request is not there.
+        not_copied: Option<String>,
     },
     /// Everything that is open or isolated.
     List {
         /// Open requests, as they stand.
         open: Vec<(RequestId, Request)>,
-        /// Isolated nodes and the requests that isolated them.
-        isolated: Vec<(NodeName, RequestId)>,
+        /// What is isolated, such as `node gke-1`, and the requests that did it.
+        isolated: Vec<(String, RequestId)>,
+        /// Requests whose evidence is not in the second place.
+        not_copied: Vec<RequestId>,
     },
     /// A vote was counted.
     Counted {
@@ -295,9 +326,17 @@ impl Say {
         match self {
             Self::Plan { id, request, roles, mentions } => plan(id, request, roles, mentions),
             Self::Progress { id, request } => progress(id, request),
-            Self::Status { id, request } => Message { controls: vec![], ..progress(id, request) },
+            Self::Status { id, request, not_copied } => {
+                Message { controls: vec![], ..with_copies(progress(id, request), not_copied.as_deref()) }
+            }
             Self::StepDetails { title, lines } => Message::of([Block::Text(title.clone()), bullets("Details", lines)]),
             Self::EvidenceKept { files, bytes, manifest_sha256 } => evidence_kept(files, *bytes, manifest_sha256),
+            Self::EvidenceAttached { files, left_out } => attached(files, *left_out),
+            Self::EvidenceCopied { files, place, manifest_sha256 } => Message::of([
+                Block::Text(format!("Evidence is copied to {place}: {files} files, each read back there. SHA-256 of their manifest:")),
+                Block::Code(manifest_sha256.clone()),
+            ]),
+            Self::EvidenceNotCopied { place, why, again } => Message::of([Block::Text(not_copied(place, why, *again))]),
             Self::Reminder { missing, expires_at, mentions } => Message {
                 mentions: mentions.clone(),
                 ..Message::of([Block::Text(format!(
@@ -318,7 +357,7 @@ impl Say {
             Self::Checkpoint { moment, note } => {
                 Message::of([Block::Fine(format!("audit log at {moment}")), Block::Code(note.trim_end().to_owned())])
             }
-            Self::Ended { id, request } => ended(id, request),
+            Self::Ended { id, request, not_copied } => with_copies(ended(id, request), not_copied.as_deref()),
             Self::DryRun { plan, phase, approvals_needed } => dry_run(plan, *phase, *approvals_needed),
             Self::Surveying { command } => text(format!("Reading the cluster for: {command}")),
             Self::Proposed { id } => text(format!("Request {id} was made: its plan is in this channel.")),
@@ -333,7 +372,7 @@ impl Say {
             Self::Examining => text("Asking every cluster, every project and the chat; this takes some seconds.".into()),
             Self::Examined(diagnoses) => diagnosis::message(diagnoses),
             Self::Located(findings) => Message::of([Block::Table(findings.clone())]),
-            Self::List { open, isolated } => list(open, isolated),
+            Self::List { open, isolated, not_copied } => list(open, isolated, not_copied),
             Self::Counted { have, needed } => text(format!("Counted: {have} of {needed}.")),
             Self::Withdrawn => text("Your approval was taken back.".into()),
             Self::TooLateToWithdraw => {
@@ -357,6 +396,35 @@ fn evidence_kept(files: &[String], bytes: u64, manifest_sha256: &str) -> Message
         Block::Code(manifest_sha256.to_owned()),
         Block::List { title: "Files, with the first digits of their SHA-256", items },
     ])
+}
+
+fn attached(files: &[String], left_out: usize) -> Message {
+    let mut blocks = vec![
+        Block::Text("Attached, with values of variables, headers and metadata taken out. SHA-256 of each:".into()),
+        Block::Code(files.join("\n")),
+    ];
+    if left_out > 0 {
+        blocks.push(Block::Fine(format!("{left_out} more are kept and not attached: logs, output of programs, and what is too long")));
+    }
+    Message::of(blocks)
+}
+
+fn not_copied(place: &str, why: &str, again: bool) -> String {
+    let then = match again {
+        true => "It is tried again by itself; nothing waits for it.",
+        false => "It is not tried again before the next evidence of this request or the next start: somebody has to look.",
+    };
+    format!("Evidence is NOT copied to {place}: {why}. It is kept in the data folder. {then}")
+}
+
+/// Adds that evidence is in one place only.
+fn with_copies(mut message: Message, not_copied: Option<&str>) -> Message {
+    if let Some(place) = not_copied {
+        message
+            .blocks
+            .push(Block::Text(format!("Not copied yet: the evidence of this request is in the data folder, and not in {place}.")));
+    }
+    message
 }
 
 impl Message {
@@ -564,17 +632,21 @@ fn catalogue() -> Message {
     ])
 }
 
-fn list(open: &[(RequestId, Request)], isolated: &[(NodeName, RequestId)]) -> Message {
+fn list(open: &[(RequestId, Request)], isolated: &[(String, RequestId)], not_copied: &[RequestId]) -> Message {
     let open: Vec<String> = open
         .iter()
         .map(|(id, request)| format!("{id}: {} ({}, asked by {})", title(&request.made.plan), stage(request), request.made.requester))
         .collect();
-    let isolated: Vec<String> = isolated.iter().map(|(node, by)| format!("node {node}, by {by}")).collect();
+    let isolated: Vec<String> = isolated.iter().map(|(what, by)| format!("{what}, by {by}")).collect();
     let or_nothing = |title, items: Vec<String>| match items.is_empty() {
         true => bullets(title, &["none".to_owned()]),
         false => bullets(title, &items),
     };
-    Message::of([or_nothing("Open requests", open), or_nothing("Isolated nodes", isolated)])
+    let mut blocks = vec![or_nothing("Open requests", open), or_nothing("Isolated", isolated)];
+    if !not_copied.is_empty() {
+        blocks.push(bullets("Evidence not copied yet", &not_copied.iter().map(ToString::to_string).collect::<Vec<_>>()));
+    }
+    Message::of(blocks)
 }
 
 fn denied(decision: &Decision) -> Message {
@@ -622,9 +694,10 @@ fn rejected(rejection: &Rejection) -> Message {
             format!("nothing starts while the halt reaction of {person} stands on the plan"),
             "decline it instead, or take the reaction back",
         ),
-        Rejection::VotersUnclear => {
-            ("the chat does not say at present who agrees, so nothing starts".into(), "it is tried again until the request expires")
-        }
+        Rejection::VotersUnclear => (
+            "the chat does not say at present who agrees and who objects, so nothing starts".into(),
+            "it is tried again until the request expires",
+        ),
         Rejection::NotRecorded => ("the audit log takes no records, so this does not count".into(), "Stanch has stopped: tell who runs it"),
         Rejection::NotUnderWay => ("the step is not under way".into(), "`status` shows the steps"),
     };

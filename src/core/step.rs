@@ -157,7 +157,7 @@ pub struct Call {
     /// Compute operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// HTTP status; `None` if no answer came.
+    /// HTTP status, or the exit status of a program on a node; `None` if no answer came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Milliseconds until the answer.
@@ -171,6 +171,15 @@ pub struct Artefact {
     pub path: String,
     /// Content.
     pub content: Vec<u8>,
+}
+
+impl Artefact {
+    /// Whether values that could be secrets were taken out of it: adapters write objects as JSON, and redact every object before. Logs and the
+    /// output of programs are kept as they came.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.path.ends_with(".json")
+    }
 }
 
 impl fmt::Debug for Artefact {

@@ -10,4 +10,5 @@ pub mod kubernetes;
 pub mod scenario;
 pub mod server;
 pub mod slack;
+pub mod storage;
 pub mod world;

@@ -8,7 +8,7 @@ use stanch_commands::definition::{Context, Does};
 use stanch_commands::facts::{ComputeFacts, Facts, GroupState, GroupSurvey, NeighbourFacts, ReadySnapshot};
 use stanch_commands::parse::parse;
 use stanch_commands::plan::{Draft, Edge, Form};
-use stanch_commands::prior::{Earlier, GroupPrior, InstancePrior};
+use stanch_commands::prior::{Earlier, GroupPrior};
 use stanch_commands::target::InstanceRef;
 
 use crate::plans::{SUSPECT, context, facts, plan, text};
@@ -85,7 +85,7 @@ fn the_linter_lets_nothing_destroy_early() {
             Action::Compute(ComputeAction::DeleteInstance { instance, .. }) => {
                 ComputeAction::DeleteInstance { instance: instance.clone(), group: None, waiver: Some("why".into()) }
             }
-            Action::Kubernetes(_) | Action::Compute(_) => continue,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => continue,
         };
         step.action = Action::Compute(waived);
     }
@@ -253,14 +253,6 @@ fn earlier() -> Earlier {
     let facts = facts();
     let instance = facts.compute.as_ref().unwrap().instance.clone();
     let group = facts.compute.as_ref().unwrap().group.as_ref().unwrap();
-    let prior = InstancePrior {
-        instance: instance.clone(),
-        tags: [].into(),
-        access_configs: vec![],
-        deletion_protection: false,
-        disks: vec![],
-        group: Some(GroupPrior { group: group.group.clone(), target_size: group.target_size }),
-    };
     Earlier {
         incident: "inc-42".parse().unwrap(),
         node: facts.kubernetes.node.node.clone(),
@@ -268,8 +260,10 @@ fn earlier() -> Earlier {
         suspects: vec![],
         requests: vec!["r-old234".parse().unwrap()],
         touched: vec![],
+        relied_on: vec![],
         node_prior: None,
-        instance_prior: Some(prior),
+        instance_prior: None,
+        group: Some(GroupPrior { group: group.group.clone(), target_size: group.target_size }),
         rules_made: [].into(),
     }
 }
@@ -289,7 +283,7 @@ fn a_group_gets_its_recorded_size_back() {
     let scaled = Some(GroupState { target_size: 1, autoscaler: Some("zones/us-central1-a/autoscalers/public".into()) });
     let elsewhere = {
         let mut earlier = earlier();
-        earlier.instance_prior.as_mut().unwrap().group.as_mut().unwrap().group.name = "another-grp".parse().unwrap();
+        earlier.group.as_mut().unwrap().group.name = "another-grp".parse().unwrap();
         earlier
     };
     let cases = [

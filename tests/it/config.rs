@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use secrecy::ExposeSecret as _;
-use stanch::config::{Access, Config, Discord, Emoji, SecretSource, secret};
+use stanch::config::{Access, Bucket, Config, Discord, Emoji, Evidence, SecretSource, secret};
 use stanch::core::identity::{ChannelRef, Platform};
 use stanch::core::policy::Policy;
 
@@ -100,6 +100,28 @@ fn every_mistake_is_named() {
         ("\"C1\"", "\"C1\"\n[compute]\nendpoint = \"http://compute.example\"", "[compute]: `endpoint` must be https, or http on loopback"),
         ("\"C1\"", "\"C1\"\n[compute]\nendpoint = \"https://a:b@compute.example\"", "[compute]: `endpoint` must not hold credentials"),
         ("\"C1\"", "\"C1\"\n[slack.emoji]\nyes = \"x\"", "[slack.emoji]: `yes`, `no` and `halt` must differ"),
+        ("\"C1\"", "\"C1\"\n[evidence]\nbucket = \"s3://b\"", "[evidence]: `bucket` must be `gs://BUCKET/PREFIX` or `file:///FOLDER`"),
+        ("\"C1\"", "\"C1\"\n[evidence]\nbucket = \"file://b\"", "[evidence]: `bucket` must have three slashes: `file:///FOLDER`"),
+        (
+            "\"C1\"",
+            "\"C1\"\n[evidence]\nbucket = \"gs://B\"",
+            "[evidence]: `bucket` names no bucket: `B` is not 3 to 222 of a-z, 0-9, `-`, `_` and `.`",
+        ),
+        (
+            "\"C1\"",
+            "\"C1\"\n[evidence]\nbucket = \"gs://bucket/a/../b\"",
+            "[evidence]: `bucket` has an unusual prefix: segments of letters, digits, `.`, `_` and `-`, none with a leading dot",
+        ),
+        (
+            "\"C1\"",
+            "\"C1\"\n[evidence]\nbucket = \"file:///mnt/evidence\"\nendpoint = \"https://storage.example\"",
+            "[evidence]: `endpoint` is for buckets, `bucket` is a folder",
+        ),
+        (
+            "\"C1\"",
+            "\"C1\"\n[evidence]\nendpoint = \"http://storage.example\"",
+            "[evidence]: `endpoint` must be https, or http on loopback",
+        ),
         ("\n[clusters.a]", "form = \"loose\"\n[clusters.a]", "`form` must be \"strict\" or \"guide\""),
         ("\n[clusters.a]", "colour = 1\n[clusters.a]", "`colour` is no key of this file"),
         ("[[channels]]\nslack = \"C1\"", "", "there is no [[channels]], so nothing could be asked for anywhere"),
@@ -137,6 +159,16 @@ fn every_mistake_is_named() {
             "there is no [[channels]], so nothing could be asked for anywhere"
         ]
     );
+}
+
+#[test]
+fn a_bucket_is_a_bucket_or_a_folder() {
+    let bucket = |text: &str| Config::from_toml(&format!("{GOOD}\n[evidence]\nbucket = \"{text}\"\n")).unwrap().evidence.bucket;
+    let gcs = |bucket: &str, prefix: &str| Some(Bucket::Gcs { bucket: bucket.into(), prefix: prefix.into() });
+    assert_eq!(Config::from_toml(GOOD).unwrap().evidence, Evidence::default());
+    assert_eq!(bucket("gs://example-evidence"), gcs("example-evidence", ""));
+    assert_eq!(bucket("gs://example-evidence/stanch/prod/"), gcs("example-evidence", "stanch/prod"));
+    assert_eq!(bucket("file:///mnt/evidence"), Some(Bucket::Folder("/mnt/evidence".into())));
 }
 
 #[test]

@@ -13,9 +13,10 @@ use stanch_commands::firewall;
 use stanch_commands::parse::parse;
 use stanch_commands::plan::{Draft, Edge, Form, Plan};
 use stanch_commands::refusal::Refusal;
+use stanch_commands::runtime::{NodeAccess, PrivilegedPod, SshLogin};
 use stanch_commands::target::*;
 
-const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
+pub(crate) const NODE: &str = "gke-sandbox-public-1a2b3c4d-x7k2";
 
 fn pod(namespace: &str, name: &str, owner: Option<&str>) -> PodFacts {
     let app = name.split('-').next().unwrap_or(name).to_owned();
@@ -36,6 +37,13 @@ fn pod(namespace: &str, name: &str, owner: Option<&str>) -> PodFacts {
         host_network: false,
         service_account: "default".into(),
         deleted_when_unreachable: true,
+        restart_policy: "Always".into(),
+        containers: vec![ContainerFacts {
+            name: "server".into(),
+            runtime_id: format!("containerd://{}", "4f1c0d7a9e2b3c5d".repeat(4)),
+            running: true,
+            ephemeral: false,
+        }],
     }
 }
 
@@ -168,6 +176,15 @@ pub fn facts() -> Facts {
     }
 }
 
+/// Both ways onto a node.
+pub(crate) fn node_access() -> NodeAccess {
+    let image = format!("registry.example/node-tools@sha256:{}", "5".repeat(64));
+    NodeAccess {
+        privileged_pod: Some(PrivilegedPod { namespace: "stanch-privileged".parse().unwrap(), image: image.parse().unwrap() }),
+        ssh: Some(SshLogin { user: "stanch".parse().unwrap(), externally: false, sudo: true }),
+    }
+}
+
 pub(crate) fn context(line: &str, form: Form) -> (Does, Context) {
     let parsed = parse(line).unwrap();
     let context = Context {
@@ -177,7 +194,9 @@ pub(crate) fn context(line: &str, form: Form) -> (Does, Context) {
         arguments: parsed.arguments,
         form,
         limits: Limits::default(),
+        node_access: node_access(),
         protected_namespaces: BTreeSet::new(),
+        own: Default::default(),
         isolated_instances: BTreeSet::new(),
         tagged_instances: BTreeSet::new(),
         earlier: None,

@@ -64,6 +64,8 @@ pub(crate) fn earlier(facts: &Facts) -> Earlier {
                 .collect(),
             group: compute.group.map(|group| GroupPrior { group: group.group, target_size: group.target_size }),
         }),
+        relied_on: vec![],
+        group: None,
         rules_made,
     }
 }
@@ -73,7 +75,9 @@ pub(crate) fn quarantined() -> (Facts, Earlier) {
     let mut facts = facts();
     let earlier = earlier(&facts);
     facts.kubernetes.node.unschedulable = true;
-    let suspect = facts.kubernetes.suspect.as_mut().unwrap();
+    // A release surveys the node.
+    let suspect = facts.kubernetes.suspect.take().unwrap().pod;
+    let suspect = facts.kubernetes.pods.iter_mut().find(|pod| pod.pod == suspect).unwrap();
     (suspect.owner, suspect.labels) = (None, [("quarantine".to_owned(), "true".to_owned())].into());
     let compute = facts.compute.as_mut().unwrap();
     compute.group = None;

@@ -8,7 +8,9 @@ use google_cloud_compute_v1::model::snapshot::Status as SnapshotStatus;
 use google_cloud_compute_v1::model::{AttachedDisk, Instance, NetworkInterface, Snapshot, attached_disk, network_interface, scheduling};
 use jiff::Timestamp;
 use stanch_commands::action::AccessConfig;
-use stanch_commands::facts::{ComputeFacts, DiskFacts, GroupState, InterfaceFacts, NeighbourFacts, NoInstance, ReadySnapshot, SshFacts};
+use stanch_commands::facts::{
+    ComputeFacts, DiskFacts, GroupState, InstanceAddresses, InterfaceFacts, NeighbourFacts, NoInstance, ReadySnapshot, SshFacts,
+};
 use stanch_commands::firewall::PREFIX;
 use stanch_commands::firewall_rule::{Direction, FirewallRule};
 use stanch_commands::target::{ComputeName, DiskRef, GroupRef, InstanceRef, NetworkRef, ProjectId};
@@ -43,6 +45,18 @@ impl Surveyor<InstanceQuery, Result<ComputeFacts, NoInstance>> for Compute {
 impl Surveyor<GroupRef, Option<GroupState>> for Compute {
     async fn survey(&self, group: &GroupRef) -> Result<Option<GroupState>, SurveyError> {
         Session::new(self, "").group_state(group).await.map_err(Problem::survey)
+    }
+}
+
+#[async_trait]
+impl Surveyor<InstanceRef, Option<InstanceAddresses>> for Compute {
+    /// `None` if the instance is gone or is another one now.
+    async fn survey(&self, instance: &InstanceRef) -> Result<Option<InstanceAddresses>, SurveyError> {
+        match Session::new(self, "").bound(instance).await {
+            Ok(found) => Ok(Some(instance_addresses(&found))),
+            Err(Problem::Stale(_)) => Ok(None),
+            Err(problem) => Err(problem.survey()),
+        }
     }
 }
 
@@ -229,6 +243,19 @@ fn tagged_among(instances: &[Instance], networks: &BTreeSet<NetworkRef>) -> Resu
 }
 
 /// An instance as a neighbour, if it is on one of the networks.
+fn instance_addresses(found: &Instance) -> InstanceAddresses {
+    let internal = |interface: &NetworkInterface| {
+        let network = interface.network.as_deref().and_then(links::network)?;
+        Some((network.to_string(), interface.network_ip.clone()?))
+    };
+    let external = found.network_interfaces.iter().flat_map(addresses).find(|config| !config.ipv6 && !config.address.is_empty());
+    InstanceAddresses {
+        status: found.status.as_ref().and_then(|status| status.name()).unwrap_or("UNKNOWN").to_owned(),
+        internal: found.network_interfaces.iter().filter_map(internal).collect(),
+        external: external.map(|config| config.address),
+    }
+}
+
 fn neighbour(found: &Instance, networks: &BTreeSet<NetworkRef>) -> Result<Option<NeighbourFacts>, Problem> {
     let address = |interface: &NetworkInterface| {
         let network = interface.network.as_deref().and_then(links::network).filter(|network| networks.contains(network))?;

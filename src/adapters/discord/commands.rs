@@ -63,6 +63,9 @@ fn fields(argument: Argument) -> (&'static [Field], bool) {
         Argument::FalseAlarm => (&[Field::Switch("false-alarm")], false),
         Argument::Exec => (&[Field::Switch("exec")], false),
         Argument::DryRun => (&[Field::Switch("dry-run")], false),
+        Argument::Container => (&[Field::Key("container")], false),
+        Argument::Force => (&[Field::Switch("force")], false),
+        Argument::IncludeStanch => (&[Field::Switch("include-stanch")], false),
     }
 }
 

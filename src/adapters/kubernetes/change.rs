@@ -99,7 +99,8 @@ impl<'a> Change<'a> {
                 patch: Box::new(|object| label_patch(object, set, remove)),
                 ..Self::on_pod(pod, label_words(pod, set, remove))
             }),
-            KubernetesAction::CapturePriorState { .. }
+            KubernetesAction::EndContainer { .. }
+            | KubernetesAction::CapturePriorState { .. }
             | KubernetesAction::CollectEvidence { .. }
             | KubernetesAction::RunProbes { .. }
             | KubernetesAction::DenyPodTraffic(_)

@@ -10,9 +10,10 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use stanch_commands::permission::{ClusterRight, cluster_rights};
+use stanch_commands::runtime::PrivilegedPod;
 
-use super::KubernetesCluster;
 use super::wire::{Fault, Session};
+use super::{KubernetesCluster, privileged};
 use crate::adapters::http::ahead_s;
 use crate::core::diagnosis::Check;
 use crate::ports::Examined;
@@ -67,6 +68,21 @@ impl Examined for KubernetesCluster {
             }
         };
         vec![Check::ok("API", format!("Kubernetes {version}")), Check::clock(ahead_s), rights]
+    }
+}
+
+/// Whether a cluster would take the pod that reaches its nodes.
+pub struct PrivilegedPodExamination {
+    /// The cluster.
+    pub cluster: std::sync::Arc<KubernetesCluster>,
+    /// The pod.
+    pub through: PrivilegedPod,
+}
+
+#[async_trait]
+impl Examined for PrivilegedPodExamination {
+    async fn examine(&self, _commands: &BTreeSet<&'static str>) -> Vec<Check> {
+        vec![privileged::rehearse(&mut Session::new(self.cluster.client.clone()), &self.through).await]
     }
 }
 

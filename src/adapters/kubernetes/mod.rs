@@ -8,6 +8,7 @@ mod drain;
 mod eradication;
 mod evidence;
 mod examine;
+mod privileged;
 mod probe;
 mod rbac;
 mod removal;
@@ -27,7 +28,8 @@ use stanch_commands::action::KubernetesAction;
 use stanch_commands::facts::KubernetesFacts;
 use stanch_commands::target::TargetName;
 
-pub use self::rbac::{rbac, rbac_exec};
+pub use self::examine::PrivilegedPodExamination;
+pub use self::rbac::{rbac, rbac_exec, rbac_privileged_pod};
 
 use self::change::Change;
 use self::wire::Session;
@@ -119,8 +121,9 @@ impl KubernetesCluster {
         Ok(Self { client: Client::try_from(config).map_err(KubernetesError::Client)? })
     }
 
-    async fn carry_out(&self, action: &KubernetesAction, session: &mut Session) -> (Outcome, Vec<Artefact>) {
+    async fn carry_out(&self, action: &KubernetesAction, session: &mut Session, licence: &Licence) -> (Outcome, Vec<Artefact>) {
         let outcome = match action {
+            KubernetesAction::EndContainer { ending, through } => privileged::end(session, ending, through, licence).await,
             KubernetesAction::CapturePriorState { node, suspects } => evidence::capture(session, node, suspects).await,
             KubernetesAction::CollectEvidence { node, suspects } => return evidence::collect(session, node, suspects).await,
             KubernetesAction::RunProbes { pod, probes } => return probe::run(session, pod, probes).await,
@@ -164,9 +167,9 @@ impl Surveyor<TargetName, KubernetesFacts> for KubernetesCluster {
 
 #[async_trait]
 impl Actuator<KubernetesAction> for KubernetesCluster {
-    async fn perform(&self, action: &KubernetesAction, _licence: &Licence) -> Performed {
+    async fn perform(&self, action: &KubernetesAction, licence: &Licence) -> Performed {
         let mut session = Session::new(self.client.clone());
-        let (outcome, artefacts) = self.carry_out(action, &mut session).await;
+        let (outcome, artefacts) = self.carry_out(action, &mut session, licence).await;
         Performed { outcome, calls: session.into_calls(), artefacts }
     }
 
@@ -184,6 +187,7 @@ impl Actuator<KubernetesAction> for KubernetesCluster {
             KubernetesAction::DenyPodTraffic(pod) => change::observe_denied_traffic(session, pod).await,
             KubernetesAction::DeleteWorkload { workload, .. } => eradication::observe(session, workload).await,
             KubernetesAction::DeletePod { pod, .. } => removal::observe_deleted_pod(session, pod).await,
+            KubernetesAction::EndContainer { ending, .. } => privileged::observe(session, ending).await,
             KubernetesAction::AllowPodTraffic(pod) => removal::observe_allowed_traffic(session, pod).await,
             KubernetesAction::Drain(drain) => drain::observe(session, drain).await,
             KubernetesAction::Cordon(_)

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use stanch_commands::CATALOGUE;
 use stanch_commands::inspect;
+use stanch_commands::kill_container;
 use stanch_commands::permission::{ClusterRight, beyond_surveys, cluster_rights};
 
 const HEADER: &str = "\
@@ -21,6 +22,16 @@ const EXEC_HEADER: &str = "\
 #
 # Only where config/policy.toml permits `inspect --exec`: the right to run programs in every pod of the cluster, Stanch's own included.
 ";
+
+const PRIVILEGED_POD_HEADER: &str = "\
+# Generated from commands/src/permission.rs; a test fails when it is out of date.
+#
+# Only where config/stanch.toml has [privileged_pod]: what `kill-container` needs in the namespace that privileged-pod.yaml makes. Whoever may
+# create pods there owns every node, so that nobody else should have this right.
+";
+
+/// The namespace of deploy/kubernetes/privileged-pod.yaml.
+const PRIVILEGED_NAMESPACE: &str = "stanch-privileged";
 
 const SUBJECTS: &str = "\
 subjects:
@@ -44,6 +55,21 @@ pub fn rbac_exec() -> String {
     let base = cluster_rights(&every_command());
     let exec = cluster_rights(&[inspect::WITH_EXEC].into());
     manifests(EXEC_HEADER, "stanch-exec", exec.into_iter().filter(|(right, _)| !base.contains_key(right)).collect())
+}
+
+/// `deploy/kubernetes/rbac-privileged-pod.yaml`: what the privileged pod of `kill-container` needs, in its namespace alone.
+#[must_use]
+pub fn rbac_privileged_pod() -> String {
+    // Nodes are in no namespace, and every survey may read them.
+    let rights = cluster_rights(&[kill_container::BY_PRIVILEGED_POD].into());
+    let inside = rights.into_iter().filter(|(right, _)| right.resource != "nodes").collect();
+    let metadata = |name: &str| format!("metadata:\n  name: {name}\n");
+    let (cluster, own) =
+        (metadata("stanch-privileged-pod"), format!("{}  namespace: {PRIVILEGED_NAMESPACE}\n", metadata("stanch-privileged-pod")));
+    manifests(PRIVILEGED_POD_HEADER, "stanch-privileged-pod", inside)
+        .replace("kind: ClusterRoleBinding\n", "kind: RoleBinding\n")
+        .replace("kind: ClusterRole\n", "kind: Role\n")
+        .replace(&cluster, &own)
 }
 
 fn every_command() -> BTreeSet<&'static str> {

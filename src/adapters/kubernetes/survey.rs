@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use stanch_commands::facts::{BudgetFacts, KubernetesFacts, NodeFacts, Owner, PodFacts, PolicyFacts};
+use stanch_commands::facts::{BudgetFacts, ContainerFacts, KubernetesFacts, NodeFacts, Owner, PodFacts, PolicyFacts};
 use stanch_commands::selector::Selector;
 use stanch_commands::target::{Namespace, NodeName, NodeRef, PodName, PodRef, TargetName};
 
 use super::change::deleted_when_unreachable;
+use super::privileged::statuses;
 use super::selectors::{keys, map, selects};
 use super::wire::{Fault, Session, items, word};
 use super::workload;
@@ -134,7 +135,20 @@ fn pod_facts(pod: &Value) -> Result<PodFacts, SurveyError> {
         host_network: pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)),
         service_account: word(pod, "/spec/serviceAccountName").to_owned(),
         deleted_when_unreachable: deleted_when_unreachable(pod),
+        restart_policy: word(pod, "/spec/restartPolicy").to_owned(),
+        containers: containers(pod),
     })
+}
+
+fn containers(pod: &Value) -> Vec<ContainerFacts> {
+    let ephemeral = |name: &str| items(pod, "/spec/ephemeralContainers").any(|container| word(container, "/name") == name);
+    let facts = |status: &Value| ContainerFacts {
+        name: word(status, "/name").to_owned(),
+        runtime_id: word(status, "/containerID").to_owned(),
+        running: status.pointer("/state/running").is_some(),
+        ephemeral: ephemeral(word(status, "/name")),
+    };
+    statuses(pod).map(facts).collect()
 }
 
 fn node_facts(node: &Value) -> Result<NodeFacts, SurveyError> {

@@ -11,7 +11,7 @@ use super::{Slack, render};
 use crate::core::identity::{Account, ChannelRef, MessageRef, Platform};
 use crate::core::policy::Subject;
 use crate::core::say::Message;
-use crate::ports::{Chat, ChatError, Votes};
+use crate::ports::{Attachment, Chat, ChatError, Votes};
 
 /// A message was posted.
 #[derive(Deserialize)]
@@ -81,6 +81,10 @@ impl Chat for Slack {
             Err(failure) if out_of_sight(&failure) => Ok(self.post_to(&to.id, None, message).await.map(drop)?),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    async fn attach(&self, root: &MessageRef, message: &Message, files: &[Attachment]) -> Result<(), ChatError> {
+        self.share(root, message, files).await
     }
 
     async fn votes(&self, posted: &MessageRef) -> Result<Votes, ChatError> {

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
+use super::files;
 use super::manifest::SCOPES;
 use super::settings::{Endpoint, SlackSettings};
 use crate::adapters::http::{Answer, call};
@@ -36,7 +37,7 @@ impl Examined for SlackExamination {
         };
         let mut checks = vec![Check::ok("API", "Slack answers"), Check::clock(answer.ahead_s()), self.bot(&body)];
         if body.get("ok") == Some(&Value::Bool(true)) {
-            checks.push(scopes(&answer.headers));
+            checks.push(scopes(&answer.headers, self.settings.attaches));
         }
         checks.push(match self.ask("apps.connections.open", &self.settings.app_token).await {
             Ok((_, body)) if body.get("ok") == Some(&Value::Bool(true)) => Check::ok("app token", "Socket Mode is open to it"),
@@ -87,17 +88,20 @@ impl SlackExamination {
 }
 
 /// What the bot token may do, as Slack says beside every answer.
-fn scopes(headers: &HeaderMap) -> Check {
+fn scopes(headers: &HeaderMap, attaches: bool) -> Check {
     let Some(granted) = headers.get("x-oauth-scopes").and_then(|value| value.to_str().ok()) else {
         return Check::warn("scopes", "Slack does not name them", "compare the app's scopes with deploy/slack/manifest.json");
     };
     let granted: BTreeSet<&str> = granted.split(',').map(str::trim).filter(|scope| !scope.is_empty()).collect();
-    let needed: BTreeSet<&str> = SCOPES.iter().copied().collect();
+    let needed: BTreeSet<&str> = SCOPES.iter().copied().chain(attaches.then_some(files::SCOPE)).collect();
     let list = |scopes: Vec<&str>| scopes.join(", ");
     let missing: Vec<&str> = needed.difference(&granted).copied().collect();
     let more: Vec<&str> = granted.difference(&needed).copied().collect();
     match (missing.is_empty(), more.is_empty()) {
-        (false, _) => Check::fail("scopes", format!("missing: {}", list(missing)), REINSTALL),
+        (false, _) => {
+            let hint = if missing == [files::SCOPE] { "add it to the app, or set attach = false in [evidence]" } else { REINSTALL };
+            Check::fail("scopes", format!("missing: {}", list(missing)), hint)
+        }
         (true, false) => {
             Check::warn("scopes", format!("more than needed: {}", list(more)), "take them from the app: a stolen token could use them")
         }

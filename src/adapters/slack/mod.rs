@@ -19,6 +19,7 @@ mod chat;
 mod cut;
 mod error;
 mod examine;
+mod files;
 mod inbound;
 mod manifest;
 mod people;
@@ -54,6 +55,8 @@ pub struct Slack {
     /// Our workspace.
     team: String,
     emoji: Emoji,
+    /// Slack is on this machine.
+    is_loopback: bool,
     listener: Listener,
 }
 
@@ -79,20 +82,24 @@ impl Slack {
     /// [`SlackError`], with a hint. Once this has succeeded, lost connections are made again for ever.
     pub async fn connect(settings: SlackSettings, events: Sender<ChatEvent>) -> Result<Self, SlackError> {
         settings.emoji.check()?;
-        let client = api::client(&Endpoint::of(settings.api_url.as_deref())?)?;
+        let endpoint = Endpoint::of(settings.api_url.as_deref())?;
+        let (client, is_loopback) = (api::client(&endpoint)?, matches!(endpoint, Endpoint::Loopback(_)));
         let api = Api::new(client.clone(), api::token(&settings.bot_token));
         let identity = identify(&api).await?;
         if let Some(expected) = settings.team_id.filter(|expected| *expected != identity.team_id) {
             return Err(SlackError::Team { expected, found: identity.team_id });
         }
         check_scopes(&api, &identity.user_id).await?;
+        if settings.attaches {
+            permitted(api.post("files.completeUploadExternal", &json!({})).await)?;
+        }
         let app_token: SlackApiToken = api::token(&settings.app_token);
         let opened: Result<Value, Failure> = Api::new(client.clone(), app_token.clone()).post("apps.connections.open", &json!({})).await;
         opened.map_err(|failure| rejected("app", failure))?;
         let inlet = Inlet { events, bot_user: identity.user_id.clone(), emoji: settings.emoji.clone() };
         let listener = inbound::listen(client, &app_token, inlet).await;
         let listener = listener.map_err(|_| SlackError::Unreachable(ChatError::Unavailable("the listener did not start".into())))?;
-        Ok(Self { api, bot_user: identity.user_id, team: identity.team_id, emoji: settings.emoji, listener })
+        Ok(Self { api, bot_user: identity.user_id, team: identity.team_id, emoji: settings.emoji, is_loopback, listener })
     }
 
     /// Ends the connections. What Slack has not had acknowledged by then, it delivers again later.

@@ -20,6 +20,8 @@ pub struct SlackSettings {
     pub team_id: Option<String>,
     /// Reactions that vote.
     pub emoji: Emoji,
+    /// Files of evidence are attached: that takes a scope more.
+    pub attaches: bool,
 }
 
 /// Names of the reactions that vote, without colons. A skin tone makes another name, which does not count.

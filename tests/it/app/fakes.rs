@@ -1,8 +1,8 @@
 //! The ports in memory: a log that can die, a world that counts what was done to it, a chat that remembers.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm, reason = "test code fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -51,6 +51,8 @@ pub struct Outside {
     pub in_place: Mutex<BTreeSet<String>>,
     pub moods: Mutex<BTreeMap<String, Vec<Mood>>>,
     pub strangers: Mutex<BTreeSet<String>>,
+    /// Surveys wait.
+    pub surveys_held: AtomicBool,
     /// Whose every second look-up fails.
     pub flaky: Mutex<BTreeSet<String>>,
     /// Who is looked up once, and never found again.
@@ -60,6 +62,14 @@ pub struct Outside {
     pub seen: Mutex<BTreeSet<String>>,
     pub log_broken: Mutex<bool>,
     pub disk_full: Mutex<bool>,
+    /// There is a second place for evidence, and steps that collect have something to keep.
+    pub copies: Mutex<bool>,
+    /// Redacted files are shown in the chat.
+    pub attach: Mutex<bool>,
+    /// How the next tries to copy, or to compare, fail.
+    pub copy_faults: Mutex<VecDeque<CopyFailed>>,
+    /// Requests whose newest evidence is not in the second place.
+    pub uncopied: Mutex<BTreeSet<RequestId>>,
     death: Mutex<Death>,
     appends: AtomicU64,
     works: AtomicU64,
@@ -72,6 +82,8 @@ pub struct Chatter {
     pub posts: Vec<(MessageRef, Option<MessageRef>, Message)>,
     pub edits: Vec<(MessageRef, Message)>,
     pub whispers: Vec<(Account, Message)>,
+    pub files: Vec<(String, String)>,
+    pub refuses_files: Option<String>,
     pub votes: BTreeMap<MessageRef, Votes>,
     /// This many calls fail first.
     pub failing: usize,
@@ -91,6 +103,7 @@ impl Outside {
             in_place: Mutex::default(),
             moods: Mutex::default(),
             strangers: Mutex::default(),
+            surveys_held: AtomicBool::new(false),
             flaky: Mutex::default(),
             vanishing: Mutex::default(),
             look_ups: AtomicU64::new(0),
@@ -98,6 +111,10 @@ impl Outside {
             seen: Mutex::default(),
             log_broken: Mutex::default(),
             disk_full: Mutex::default(),
+            copies: Mutex::default(),
+            attach: Mutex::default(),
+            copy_faults: Mutex::default(),
+            uncopied: Mutex::default(),
             death: Mutex::new(death),
             appends: AtomicU64::new(0),
             works: AtomicU64::new(0),
@@ -178,6 +195,13 @@ impl Outside {
             *self.effects.lock().unwrap().entry(name.clone()).or_default() += 1;
         }
         self.die_if(Death::AfterEffect(nth)).await;
+        let collects = matches!(action, Action::Kubernetes(KubernetesAction::CollectEvidence { .. }));
+        if collects && *self.copies.lock().unwrap() && mood.is_none() {
+            let file = |path: &str, content: &str| Artefact { path: path.into(), content: content.into() };
+            let artefacts =
+                vec![file("big.json", &"x".repeat(1_022)), file("node.json", "{}"), file("list.json", "[1]"), file("app.log", "token")];
+            return Performed { artefacts, ..done(Outcome::Succeeded(Receipt { summary: format!("did: {name}"), ..Receipt::default() })) };
+        }
         match mood {
             Some(Mood::Rambles) => done(Outcome::Succeeded(Receipt { summary: "x".repeat(200_000), ..Receipt::default() })),
             Some(Mood::LosesTheAnswer) => done(Outcome::Unknown("the answer was lost".into())),
@@ -204,7 +228,12 @@ impl Surveyor<TargetName, KubernetesFacts> for Ports {
             TargetName::Pod { name, .. } if name.as_str() == "no-such-pod" => {
                 Err(SurveyError::NotFound("there is no pod `no-such-pod`".into()))
             }
-            _ => Ok(self.0.facts.lock().unwrap().kubernetes.clone()),
+            _ => {
+                while self.0.surveys_held.load(Ordering::SeqCst) {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+                Ok(self.0.facts.lock().unwrap().kubernetes.clone())
+            }
         }
     }
 }
@@ -269,9 +298,30 @@ impl AuditLog for Ports {
 
 #[async_trait]
 impl EvidenceStore for Ports {
-    async fn keep(&self, _: &Custody, artefacts: Vec<Artefact>) -> Result<Kept, EvidenceLost> {
+    async fn keep(&self, custody: &Custody, artefacts: Vec<Artefact>) -> Result<Kept, EvidenceLost> {
+        self.0.uncopied.lock().unwrap().insert(custody.request.clone());
         let exhibits = artefacts.into_iter().map(|file| Exhibit { path: file.path, sha256: "0".repeat(64), bytes: 0 }).collect();
         Ok(Kept { exhibits, manifest_sha256: "0".repeat(64) })
+    }
+}
+
+#[async_trait]
+impl EvidenceCopies for Ports {
+    fn place(&self) -> &str {
+        "gs://evidence/prod"
+    }
+    async fn copy(&self, request: &RequestId) -> Result<Copied, CopyFailed> {
+        if let Some(failed) = self.0.copy_faults.lock().unwrap().pop_front() {
+            return Err(failed);
+        }
+        self.0.uncopied.lock().unwrap().remove(request);
+        Ok(Copied { files: 1, manifest_sha256: "0".repeat(64) })
+    }
+    async fn pending(&self) -> Result<BTreeSet<RequestId>, CopyFailed> {
+        match self.0.copy_faults.lock().unwrap().pop_front() {
+            Some(failed) => Err(failed),
+            None => Ok(self.0.uncopied.lock().unwrap().clone()),
+        }
     }
 }
 
@@ -314,6 +364,16 @@ impl Chat for Ports {
     }
     async fn whisper(&self, _: &ChannelRef, to: &Account, message: &Message) -> Result<(), ChatError> {
         self.0.chat.lock().unwrap().whispers.push((to.clone(), message.clone()));
+        Ok(())
+    }
+    async fn attach(&self, root: &MessageRef, message: &Message, files: &[Attachment]) -> Result<(), ChatError> {
+        let mut chat = self.0.chat.lock().unwrap();
+        if let Some(refused) = chat.refuses_files.clone() {
+            return Err(ChatError::Refused(refused));
+        }
+        let posted = MessageRef { channel: root.channel.clone(), id: format!("m{}", chat.posts.len()) };
+        chat.posts.push((posted, Some(root.clone()), message.clone()));
+        chat.files.extend(files.iter().map(|file| (file.exhibit.path.clone(), file.text.clone())));
         Ok(())
     }
     async fn votes(&self, posted: &MessageRef) -> Result<Votes, ChatError> {

@@ -1,5 +1,7 @@
 //! One incident with its people: votes by button and by reaction, refusals, halts, faults of the world and of the chat.
 
+use std::sync::atomic::Ordering;
+
 use stanch::app::{Entry, Landmark};
 use stanch::core::record::Fact;
 use stanch::core::request::{Ending, Stage};
@@ -159,7 +161,7 @@ async fn questions_are_answered_privately_and_change_nothing() {
         ("locate pod shop/cart-7d4b9c6f5-x2x9q", "gke-sandbox-public-1a2b3c4d-grp"),
         ("locate pod no-such-pod", "There is no pod"),
         ("quarantine pod shop/cart-7d4b9c6f5-x2x9q --dry-run", "Nothing was changed and nobody was asked"),
-        ("list", "Isolated nodes"),
+        ("list", "Isolated"),
         ("status", "There is no such request"),
         ("cancel r-zzzzzz", "There is no such request"),
         ("locate node gke-x cluster:other", "There is no cluster `other`"),
@@ -291,9 +293,45 @@ async fn a_suspect_that_was_replaced_ends_the_request_before_anything_is_written
     let (theatre, id, request, _) = proposed().await;
     {
         let mut facts = theatre.outside.facts.lock().unwrap();
-        facts.kubernetes.suspect.as_mut().unwrap().pod.uid = "another-uid".parse().unwrap();
+        let suspect = facts.kubernetes.suspect.as_ref().unwrap().pod.clone();
+        facts.kubernetes.pods.iter_mut().filter(|pod| pod.pod == suspect).for_each(|pod| pod.pod.uid = "another-uid".parse().unwrap());
     }
     theatre.presses(AMIR, Control::Approve(id, request.digest)).await;
     assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Stale));
+    assert_eq!(written(&theatre), Vec::<String>::new());
+}
+
+/// Goal: a no that cannot be confirmed is not passed over. Method: whoever says no is not looked up at first.
+#[tokio::test]
+async fn nothing_starts_over_a_no_of_somebody_whom_the_platform_does_not_confirm() {
+    let (theatre, id, request, plan) = proposed().await;
+    theatre.outside.strangers.lock().unwrap().insert(BEA.into());
+    theatre.reacts(BEA, &plan, |votes| _ = votes.no.insert(account(BEA))).await;
+    theatre.presses(AMIR, Control::Approve(id.clone(), request.digest)).await;
+    theatre
+        .until("the thread knows why", |stage| {
+            let chat = stage.outside.chat.lock().unwrap();
+            chat.posts.iter().any(|(.., message)| format!("{:?}", message.blocks).contains("who objects")).then_some(())
+        })
+        .await;
+    assert_eq!(written(&theatre), Vec::<String>::new());
+    theatre.outside.strangers.lock().unwrap().clear();
+    assert!(matches!(theatre.ended().await.stage, Stage::Ended(Ending::Declined(_))));
+}
+
+/// Goal: the reactions that stand right before the authorisation decide. Method: while the objects are looked at, which takes long, a newer
+/// reading is counted; then a reaction goes away without a word.
+#[tokio::test]
+async fn a_reaction_that_went_away_while_the_objects_were_looked_at_does_not_count() {
+    let (theatre, id, _, plan) = proposed().await;
+    theatre.outside.surveys_held.store(true, Ordering::SeqCst);
+    theatre.reacts(AMIR, &plan, |votes| _ = votes.yes.insert(account(AMIR))).await;
+    theatre.whispered(AMIR, "Counted: 1 of 1.").await;
+    theatre.reacts(ROSA, &plan, |votes| _ = votes.yes.insert(account(ROSA))).await;
+    theatre.whispered(ROSA, "your own request").await;
+    theatre.outside.chat.lock().unwrap().votes.clear();
+    theatre.outside.surveys_held.store(false, Ordering::SeqCst);
+    theatre.whispered(AMIR, "Your approval was taken back").await;
+    assert_eq!(theatre.outside.memory().state.requests[&id].stage, Stage::Waiting);
     assert_eq!(written(&theatre), Vec::<String>::new());
 }

@@ -2,6 +2,7 @@
 //! people; deaths before and after every append and every effect.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code fails by panicking")]
 
+mod copying;
 mod crash;
 mod fakes;
 mod incident;
@@ -57,20 +58,24 @@ pub fn account(id: &str) -> Account {
 fn begin(outside: &Arc<Outside>) -> Life {
     let ports = Arc::new(Ports(outside.clone()));
     let facts = outside.facts.lock().unwrap().cluster.clone();
-    let cluster = Cluster { facts: facts.clone(), kubernetes: ports.clone(), compute: ports.clone() };
+    let cluster = Cluster { facts: facts.clone(), kubernetes: ports.clone(), compute: ports.clone(), ssh: None };
     let parts = Parts {
         policy: Arc::new(Policy::from_toml(include_str!("../../../config/policy.toml")).unwrap()),
         policy_sha256: "test".into(),
         settings: Settings {
             form: Form::Strict,
             limits: Limits::default(),
+            node_access: Default::default(),
             channels: [(channel(), facts.name.clone())].into(),
             pace: Duration::ZERO,
+            own: Default::default(),
+            attach_limit_bytes: outside.attach.lock().unwrap().then_some(1_024),
         },
         clusters: [(facts.name, cluster)].into(),
         chat: ports.clone(),
         log: ports.clone(),
         evidence: ports.clone(),
+        copies: outside.copies.lock().unwrap().then(|| ports.clone() as Arc<dyn stanch::ports::EvidenceCopies>),
         deliveries: ports.clone(),
         clock: ports.clone(),
         ids: ports.clone(),
@@ -86,6 +91,23 @@ impl Theatre {
     pub fn new(death: Death) -> Self {
         let outside = Outside::new(crate::plans::facts(), death);
         Self { life: begin(&outside), outside, deliveries: AtomicU64::new(0) }
+    }
+
+    /// With a second place for evidence, whose first tries fail like this.
+    pub fn copying(faults: impl IntoIterator<Item = stanch::ports::CopyFailed>) -> Self {
+        let outside = Outside::new(crate::plans::facts(), Death::Never);
+        *outside.copies.lock().unwrap() = true;
+        outside.copy_faults.lock().unwrap().extend(faults);
+        Self { life: begin(&outside), outside, deliveries: AtomicU64::new(0) }
+    }
+
+    /// Waits until something was posted that holds these words.
+    pub async fn posted(&self, words: &str) -> Message {
+        self.until(&format!("`{words}` is posted"), |stage| {
+            let chat = stage.outside.chat.lock().unwrap();
+            chat.posts.iter().map(|(.., message)| message).find(|message| format!("{:?}", message.blocks).contains(words)).cloned()
+        })
+        .await
     }
 
     pub async fn kill(&mut self) {

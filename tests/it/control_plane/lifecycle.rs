@@ -111,7 +111,7 @@ async fn mark(client: &Client, value: Value) {
     Api::<Namespace>::all(client.clone()).patch("kube-system", &PatchParams::default(), &patch).await.unwrap();
 }
 
-async fn reach(client: &Client, node: &str, reachable: bool) {
+pub(super) async fn reach(client: &Client, node: &str, reachable: bool) {
     let value = if reachable { Value::Null } else { json!("true") };
     let patch = Patch::Merge(json!({ "metadata": { "annotations": { "stanch.test/unreachable": value } } }));
     Api::<Node>::all(client.clone()).patch(node, &PatchParams::default(), &patch).await.unwrap();

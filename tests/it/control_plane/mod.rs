@@ -9,6 +9,7 @@
 )]
 
 mod contracts;
+mod eviction;
 mod lifecycle;
 pub mod seed;
 

@@ -31,6 +31,9 @@ fn filled(definition: &Definition) -> (Vec<(String, Filled)>, Arguments) {
             Argument::FalseAlarm => ("false-alarm", Filled::Flag(true)),
             Argument::Exec => ("exec", Filled::Flag(true)),
             Argument::DryRun => ("dry-run", Filled::Flag(true)),
+            Argument::Container => ("container", text("cart")),
+            Argument::Force => ("force", Filled::Flag(true)),
+            Argument::IncludeStanch => ("include-stanch", Filled::Flag(true)),
         };
         options.push((name.to_owned(), value));
         match argument {
@@ -50,6 +53,9 @@ fn filled(definition: &Definition) -> (Vec<(String, Filled)>, Arguments) {
             Argument::FalseAlarm => expected.false_alarm = true,
             Argument::Exec => expected.exec = true,
             Argument::DryRun => expected.dry_run = true,
+            Argument::Container => expected.container = Some("cart".parse().unwrap()),
+            Argument::Force => expected.force = true,
+            Argument::IncludeStanch => expected.include_stanch = true,
         }
     }
     (options, expected)
@@ -77,6 +83,8 @@ fn every_command_comes_back() {
             false_alarm: none.false_alarm,
             exec: none.exec,
             dry_run: none.dry_run,
+            force: none.force,
+            include_stanch: none.include_stanch,
             ..expected
         };
         assert_eq!(parse(&line(definition.name, &options).unwrap()).unwrap().arguments, expected);
@@ -153,6 +161,7 @@ proptest! {
                 prop_assert_eq!(restored.reason.as_deref(), Some(plain.trim()));
                 restored.reason = expected.reason.clone();
             }
+            "container" => restored.container = expected.container.clone(),
             "via" => restored.via = expected.via.clone(),
             "key" => restored.key = expected.key.clone(),
             other => panic!("{other}"),

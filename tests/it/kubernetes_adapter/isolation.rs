@@ -45,7 +45,7 @@ fn planned(subject: &Subject, line: &str) -> Vec<KubernetesAction> {
     let plan = plans::plan(line, Form::Strict, &facts).unwrap();
     let kubernetes = |action: &Action| match action {
         Action::Kubernetes(action) => action.clone(),
-        Action::Compute(action) => panic!("{action:?}"),
+        other => panic!("{other:?}"),
     };
     plan.steps().map(|(_, step)| kubernetes(&step.action)).collect()
 }

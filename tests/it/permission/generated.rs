@@ -32,6 +32,13 @@ fn the_role_for_exec_is_up_to_date() {
     is_current("deploy/kubernetes/rbac-exec.yaml", &stanch::adapters::kubernetes::rbac_exec());
 }
 
+#[test]
+fn the_role_for_privileged_pods_is_up_to_date() {
+    is_current("deploy/kubernetes/rbac-privileged-pod.yaml", &stanch::adapters::kubernetes::rbac_privileged_pod());
+    // No right to create pods is given anywhere else.
+    assert!(!stanch::adapters::kubernetes::rbac().contains("resources: [pods]\n  verbs: [create"));
+}
+
 /// Nothing is granted wholesale, no right reads a Secret or gives rights, and running programs in pods is a file of its own.
 #[test]
 fn no_right_is_more_than_it_seems() {

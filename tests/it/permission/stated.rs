@@ -22,6 +22,9 @@ fn planned(definition: &Definition) -> BTreeSet<&'static str> {
     if takes(Argument::CreateIntermediate) {
         lines.push(format!("{} {}", definition.name, target.replace("via:bastion", "--create-intermediate")));
     }
+    if takes(Argument::Container) {
+        lines.push(format!("{} {target} via:bastion", definition.name));
+    }
     if takes(Argument::IsolateFirst) {
         lines.push(format!("{} {target} --isolate-first", definition.name));
     }
@@ -105,6 +108,8 @@ fn label(entry: &Entry) -> &'static str {
         "CapturePriorState" => "CapturePriorState of the project",
         "CollectEvidence" if entry.project.is_empty() => "CollectEvidence of the cluster",
         "CollectEvidence" => "CollectEvidence of the project",
+        "EndContainer" if entry.project.is_empty() => "EndContainer by a pod",
+        "EndContainer" => "EndContainer over SSH",
         what => what,
     }
 }

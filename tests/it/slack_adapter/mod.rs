@@ -10,6 +10,7 @@
 )]
 
 mod connecting;
+mod files;
 mod inbound;
 mod manifest;
 mod outbound;
@@ -48,6 +49,7 @@ fn settings(emulator: &SlackEmulator) -> SlackSettings {
         app_token: emulator.app_token().into(),
         team_id: Some("T0SANDBOX".into()),
         emoji: Emoji::default(),
+        attaches: false,
     }
 }
 

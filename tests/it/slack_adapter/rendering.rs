@@ -278,7 +278,7 @@ fn running() -> Request {
     for ((step, _), outcome) in
         request.made.plan.steps().map(|(step, _)| (step, ())).collect::<Vec<(StepId, ())>>().into_iter().zip(outcomes)
     {
-        request.steps.insert(step, Run { key: StepKey::new(format!("key-{step}")), started_at: Timestamp::UNIX_EPOCH, outcome });
+        request.steps.insert(step, Run { key: StepKey::new(format!("key-{step}")), started_at: Timestamp::UNIX_EPOCH, turn: 0, outcome });
     }
     request
 }
@@ -299,8 +299,8 @@ async fn the_life_of_a_request() {
         Say::StepDetails { title: "drain".into(), lines: vec!["shop/search-1 was evicted".into()] },
         Say::Restarted { observing: vec!["2. cordon".into()] },
         Say::Unclear { title: "cordon".into(), why: "The answer was lost.".into() },
-        Say::Ended { id: id(), request: boxed(&ended) },
-        Say::Status { id: id(), request: boxed(&ended) },
+        Say::Ended { id: id(), request: boxed(&ended), not_copied: Some("gs://evidence/prod".into()) },
+        Say::Status { id: id(), request: boxed(&ended), not_copied: None },
         Say::Checkpoint { moment: "the end", note: "stanch.example/audit\n42\nq83vEg==\n\n— stanch.example/audit AAAA\n".into() },
         Say::DryRun { plan: Box::new(waiting.made.plan.clone()), phase: Phase::Contain, approvals_needed: 1 },
     ];
@@ -325,6 +325,9 @@ async fn examinations_and_evidence() {
             bytes: 2_058,
             manifest_sha256: "0123456789abcdef".repeat(4),
         },
+        Say::EvidenceCopied { files: 2, place: "gs://evidence/prod".into(), manifest_sha256: "0123456789abcdef".repeat(4) },
+        Say::EvidenceNotCopied { place: "gs://evidence/prod".into(), why: "no answer within 60 s".into(), again: true },
+        Say::EvidenceNotCopied { place: "gs://evidence/prod".into(), why: "another content is there".into(), again: false },
     ];
     insta::assert_snapshot!("examinations_and_evidence", shown(&says).await);
 }
@@ -339,7 +342,11 @@ async fn answers() {
         Say::Denied(denied),
         Say::Trouble { what: "the cluster `a&b` does not answer".into(), hint: "see the log".into() },
         Say::Located(vec![("node", "gke-1".into()), ("instance", "sandbox-project/us-central1-a/gke-1".into())]),
-        Say::List { open: vec![(id(), request())], isolated: vec![("gke-1".parse().unwrap(), id())] },
+        Say::List {
+            open: vec![(id(), request())],
+            isolated: vec![("node gke-1".into(), id()), ("pod shop/cart-1".into(), id())],
+            not_copied: vec![id()],
+        },
         Say::LogFailed { why: "no space left".into() },
         Say::Withdrawn,
         Say::TooLateToWithdraw,
