@@ -45,14 +45,17 @@ async fn every_scenario_holds() {
 }
 
 /// The same files on Discord, where people fill in options, press "Show it" for what cannot be shown to them alone otherwise, and see the
-/// same.
+/// same; but for what Slack alone lets them type.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_scenario_holds_on_discord() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut playing: tokio::task::JoinSet<()> = scenarios().into_iter().map(|file| plays(file, ChatChoice::Discord)).collect();
+    let files = scenarios().into_iter().filter(|file| !file.ends_with("typed-on-slack.txt"));
+    let mut playing: tokio::task::JoinSet<()> = files.map(|file| plays(file, ChatChoice::Discord)).collect();
+    let mut failed = Vec::new();
     while let Some(played) = playing.join_next().await {
-        played.unwrap();
+        failed.extend(played.err().map(|error| error.to_string().lines().take(4).collect::<Vec<_>>().join("\n")));
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 /// The whole quarantine on a real control plane: its API server, controllers and scheduler, with the emulated Compute project.

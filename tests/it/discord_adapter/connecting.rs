@@ -6,6 +6,7 @@ use serde_json::json;
 use stanch::sandbox::discord::GatewayDrop;
 
 use super::*;
+use crate::slack_adapter::connecting::Log;
 
 /// What an operator reads: the error with its causes, and the hint.
 async fn failure(settings: DiscordSettings) -> String {
@@ -153,4 +154,28 @@ async fn shutting_down() {
     let printed = format!("{:?} {:?}", rig.discord, settings(&rig.emulator));
     assert!(!printed.contains(&rig.emulator.token()), "{printed}");
     rig.finish().await;
+}
+
+/// Goal: no log line shows a token: neither the bot's, nor that of an interaction. Method: the whole log of a life, with the filter that
+/// the program sets.
+#[tokio::test]
+async fn nothing_logs_a_token() {
+    let (log, guard) = Log::of(&format!("trace,{}", stanch::adapters::discord::QUIET));
+    let mut rig = Rig::start().await;
+    let answered = rig.emulator.type_command(id::RESPONDER, id::INCIDENTS, "/stanch help").await.unwrap();
+    rig.inbound().await;
+    rig.discord.whisper(&incidents(), &account(id::RESPONDER), &text("for you")).await.unwrap();
+    assert_eq!(rig.discord.subject(&account(id::GONE)).await, None);
+    rig.emulator.drop_gateway(GatewayDrop::Cut);
+    assert_eq!(rig.event().await, ChatEvent::Connected);
+    let bot = rig.emulator.token();
+    rig.finish().await;
+    drop(guard);
+    let text = log.text();
+    assert!(text.contains("connected to Discord") && text.contains("an account could not be looked up"), "{text}");
+    for secret in [bot.as_str(), &answered.token] {
+        // What the emulator itself logs of a request's path is not ours.
+        let shown = text.lines().filter(|line| line.contains(secret) && !line.contains("stanch::sandbox")).collect::<Vec<_>>();
+        assert!(shown.is_empty(), "{shown:#?}");
+    }
 }
