@@ -68,7 +68,10 @@ impl Chat for Discord {
                 false => self.api.post(&path, &body).await,
             };
             match told {
-                Ok(_) => return Ok(self.answers.answered(&place, &window.token)),
+                Ok(_) => {
+                    self.answers.answered(&place, &window.token);
+                    return Ok(());
+                }
                 Err(failure) if failure.code().is_some_and(|code| CLOSED.contains(&code)) => self.answers.closed(&place, &window.token),
                 Err(failure) => return Err(failure.into()),
             }
@@ -145,7 +148,10 @@ impl Discord {
             None => self.post_to(&place.channel, &body).await.map_err(Into::into),
         };
         match posted {
-            Ok(_) => Ok(self.answers.noticed(&place)),
+            Ok(_) => {
+                self.answers.noticed(&place);
+                Ok(())
+            }
             // It is said again with the next try, and held once.
             Err(error) => {
                 self.answers.unhold(&place);

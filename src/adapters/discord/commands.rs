@@ -141,7 +141,6 @@ pub fn path(command: &str) -> Vec<&str> {
 }
 
 /// `/stanch`, as it is registered.
-#[must_use]
 pub fn definition() -> CreateCommand {
     let flat = CATALOGUE.iter().filter(|definition| group(definition.phase).is_none()).map(|definition| subcommand(definition));
     let groups = [Phase::Eradicate, Phase::Recover].into_iter().filter_map(|phase| {

@@ -71,7 +71,7 @@ struct Piece {
 pub fn rendered(message: &Message, emoji: &Emoji) -> Rendered {
     let heading = message.blocks.first().and_then(|block| match block {
         Block::Heading(words) => Some(escaped(&cut::short(&cut::clean(words), TITLE - 2, price))),
-        _ => None,
+        Block::Text(_) | Block::List { .. } | Block::Steps(_) | Block::Table(_) | Block::Code(_) | Block::Voting | Block::Fine(_) => None,
     });
     let title = heading.filter(|title| !title.trim().is_empty());
     let mut whole = WHOLE;
