@@ -11,6 +11,7 @@
 
 mod commands;
 mod connecting;
+mod examining;
 mod inbound;
 mod outbound;
 mod rendering;
