@@ -8,6 +8,7 @@ mod compute_plans;
 mod config;
 mod control_plane;
 mod core;
+mod discord_emulator;
 mod doctor;
 mod guide;
 mod guide_compute;

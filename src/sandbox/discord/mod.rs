@@ -39,12 +39,14 @@ mod world;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::api::Api;
+use self::gateway::Event;
 use self::state::State;
 use super::server::{Server, Wire};
 
@@ -167,17 +169,20 @@ impl Discord {
             (result, late)
         };
         for (event, delay) in late {
-            let discord = self.clone();
-            self.background().spawn(async move {
-                tokio::time::sleep(delay).await;
-                discord.change(|state| {
-                    state.gateway.put(&event);
-                    state.gateway.delayed -= 1;
-                });
-            });
+            self.background().spawn(self.clone().deliver_late(event, delay));
         }
         self.0.version.send_modify(|version| *version += 1);
         result
+    }
+
+    async fn deliver_late(self, event: Event, delay: Duration) {
+        tokio::time::sleep(delay).await;
+        {
+            let gateway = &mut self.lock().gateway;
+            gateway.put(&event);
+            gateway.delayed -= 1;
+        }
+        self.0.version.send_modify(|version| *version += 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State as Shared;
+use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -92,7 +92,13 @@ const FAMILIES: &[&[Route]] = &[
 ];
 
 pub(super) fn router(api: Api) -> Router {
-    Router::new().route("/", get(gateway::open)).route("/attachments/{*path}", get(messages::attachment)).fallback(call).with_state(api)
+    Router::new()
+        .route("/", get(gateway::open))
+        .route("/attachments/{*path}", get(messages::attachment))
+        .fallback(call)
+        // The server has its own.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(api)
 }
 
 impl Api {
