@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::DiscordEmulator;
 use super::gateway::{EventKind, Frame, Mishap, payload};
-use super::guild::{Application, Member, RateLimits};
+use super::guild::{Application, Member, RateLimits, Role};
 use super::snowflake::Snowflake;
 
 /// How the gateway lets go of the bot.
@@ -96,6 +96,11 @@ impl DiscordEmulator {
             state.tell_member(kind, user);
             true
         })
+    }
+
+    /// Changes a role, such as its permissions; `false` if there is no such role. Bots are not told: none under test asks for it.
+    pub fn change_role(&self, role: Snowflake, change: impl FnOnce(&mut Role)) -> bool {
+        self.discord.change(|state| state.guild.roles.iter_mut().find(|known| known.id == role).map(change).is_some())
     }
 
     /// Somebody leaves the guild.

@@ -12,6 +12,8 @@
 mod gateway;
 mod interactions;
 mod messages;
+mod sdk;
+mod specification;
 
 use std::time::Duration;
 
