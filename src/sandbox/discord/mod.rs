@@ -14,6 +14,7 @@
 //! messages (refused), HTTP delivery of interactions, OAuth2, voice, webhooks besides those of interactions, custom emoji, transport
 //! compression, several shards, components of the second version beyond those of modals.
 
+mod acting;
 mod api;
 mod commands;
 mod content;

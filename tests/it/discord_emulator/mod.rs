@@ -11,6 +11,7 @@
 
 mod gateway;
 mod interactions;
+mod limits;
 mod messages;
 mod sdk;
 mod specification;
