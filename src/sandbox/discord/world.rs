@@ -46,9 +46,9 @@ impl DiscordEmulator {
         });
     }
 
-    /// Ends every session, connected or not: the next resumption is refused, and what happens until then is lost for the bot.
+    /// Forgets the sessions that have no connection: the next resumption is refused, and what happened since they lost it is lost for the bot.
     pub fn forget_sessions(&self) {
-        self.discord.change(|state| state.gateway.let_go(false));
+        self.discord.change(|state| state.gateway.forget_lost());
     }
 
     /// Answers heartbeats, or stops doing so, as a half-dead connection does.

@@ -66,7 +66,7 @@ async fn resumption() {
         gateway.event("RESUMED").await;
         gateway.quiet().await;
     }
-    // A session that is not kept cannot be resumed; the connection may identify anew.
+    // A session that is not kept, or that was forgotten meanwhile, cannot be resumed; the connection may identify anew.
     bot.discord.drop_gateway(GatewayDrop::InvalidSession { resumable: false });
     assert_eq!(gateway.next().await.expect("a payload"), json!({ "op": 9, "d": false, "s": null, "t": null }));
     react(&bot, message, &["x"]).await;

@@ -13,6 +13,7 @@ mod gateway;
 mod interactions;
 mod limits;
 mod messages;
+mod people;
 mod sdk;
 mod specification;
 
@@ -21,7 +22,7 @@ use std::time::Duration;
 use futures::{SinkExt as _, StreamExt as _};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use stanch::sandbox::discord::{Application, DiscordEmulator, Guild, Snowflake, id};
+use stanch::sandbox::discord::{DiscordEmulator, Guild, Snowflake, id};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use stanch::sandbox::discord::{Choice, GatewayDrop, Guild, Response, Typed, id};
+use stanch::sandbox::discord::{Choice, DiscordEmulator, GatewayDrop, Guild, Response, Typed, View, id};
 use tokio::process::Command;
 
 use super::specification::Specification;
@@ -55,26 +55,7 @@ async fn discord_js() {
         .spawn();
     let Ok(judge) = judge else { return support::skip("discord-sdk", "node is not installed") };
 
-    let people = async {
-        let discord = &bot.discord;
-        discord.wait_until(|view| !view.channel_transcript(id::INCIDENTS).is_empty(), PATIENCE).await.expect("a word");
-        let half = Typed::command("stanch quarantine").with("pod", "shop/c");
-        let suggested = discord.autocomplete(id::RESPONDER, id::INCIDENTS, &half, "pod").await.expect("an answer").response;
-        assert_eq!(suggested, Response::Choices(vec![Choice { name: "shop/cart".into(), value: json!("shop/cart") }]));
-        let line = "/stanch quarantine pod:shop/cart minutes:5 dry:True owner:@amir";
-        discord.type_command(id::RESPONDER, id::INCIDENTS, line).await.expect("an answer");
-        let followed =
-            |view: &stanch::sandbox::discord::View<'_>| view.channel_transcript(id::INCIDENTS).iter().any(|entry| entry.text == "later");
-        discord.wait_until(followed, PATIENCE).await.expect("a followup");
-        let plan = discord.channel_transcript(id::INCIDENTS).into_iter().find(|entry| !entry.buttons().is_empty()).expect("a plan").id;
-        discord.press(id::APPROVER1, id::INCIDENTS, plan, "approve").await.expect("an answer");
-        let submitted = discord.submit(id::APPROVER1, "reason", &[("why", "sure")]).await.expect("an answer");
-        assert_eq!(submitted.response, Response::Updated);
-        // What happens while the connection is down is told after the resumption.
-        discord.drop_gateway(GatewayDrop::Cut);
-        discord.react(id::APPROVER2, id::INCIDENTS, plan, "white_check_mark").await.expect("a reaction");
-    };
-    let people = tokio::time::timeout(PATIENCE, people);
+    let people = tokio::time::timeout(PATIENCE, people(&bot.discord));
     let (output, people) = tokio::join!(judge.wait_with_output(), people);
     let output = output.expect("an end");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -110,4 +91,23 @@ async fn discord_js() {
     let differences = Specification::read().requests(&bot.discord.wire().exchanges());
     assert_eq!(differences.into_iter().collect::<Vec<_>>(), REQUESTS);
     bot.finish().await;
+}
+
+/// What happens while the judge runs.
+async fn people(discord: &DiscordEmulator) {
+    discord.wait_until(|view| !view.channel_transcript(id::INCIDENTS).is_empty(), PATIENCE).await.expect("a word");
+    let half = Typed::command("stanch quarantine").with("pod", "shop/c");
+    let suggested = discord.autocomplete(id::RESPONDER, id::INCIDENTS, &half, "pod").await.expect("an answer").response;
+    assert_eq!(suggested, Response::Choices(vec![Choice { name: "shop/cart".into(), value: json!("shop/cart") }]));
+    let line = "/stanch quarantine pod:shop/cart minutes:5 dry:True owner:@amir";
+    discord.type_command(id::RESPONDER, id::INCIDENTS, line).await.expect("an answer");
+    let followed = |view: &View<'_>| view.channel_transcript(id::INCIDENTS).iter().any(|entry| entry.text == "later");
+    discord.wait_until(followed, PATIENCE).await.expect("a followup");
+    let plan = discord.channel_transcript(id::INCIDENTS).into_iter().find(|entry| !entry.buttons().is_empty()).expect("a plan").id;
+    discord.press(id::APPROVER1, id::INCIDENTS, plan, "approve").await.expect("an answer");
+    let submitted = discord.submit(id::APPROVER1, "reason", &[("why", "sure")]).await.expect("an answer");
+    assert_eq!(submitted.response, Response::Updated);
+    // What happens while the connection is down is told after the resumption.
+    discord.drop_gateway(GatewayDrop::Cut);
+    discord.react(id::APPROVER2, id::INCIDENTS, plan, "white_check_mark").await.expect("a reaction");
 }
