@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::DiscordEmulator;
 use super::gateway::{EventKind, Frame, Mishap, payload};
-use super::guild::{Application, Member, RateLimits, Role};
+use super::guild::{Application, Member, RateLimits, Role, Timing};
 use super::snowflake::Snowflake;
 
 /// How the gateway lets go of the bot.
@@ -75,6 +75,11 @@ impl DiscordEmulator {
     /// Replaces the rate limits; `None` switches them off.
     pub fn set_limits(&self, limits: Option<RateLimits>) {
         self.discord.change(|state| state.guild.limits = limits);
+    }
+
+    /// Replaces how patient Discord is, from now on.
+    pub fn set_timing(&self, timing: Timing) {
+        self.discord.change(|state| state.guild.timing = timing);
     }
 
     /// Changes the application's installation or settings.
