@@ -268,8 +268,8 @@ pub(super) fn visible_message(state: &State, user: Snowflake, channel: Snowflake
     message.ok_or(DiscordEmulatorError::NoSuchMessage { user, message: id })
 }
 
-/// Who has not passed the screening may only look.
-pub(super) fn may(state: &State, user: Snowflake, channel: Snowflake, needed: u64) -> bool {
+/// Who has not passed the screening may neither write nor react.
+fn may(state: &State, user: Snowflake, channel: Snowflake, needed: u64) -> bool {
     let pending = state.member(user).is_some_and(|member| member.pending);
     let granted = state.permissions_in(user, channel) & if pending { permission::TIMED_OUT } else { u64::MAX };
     granted & needed == needed

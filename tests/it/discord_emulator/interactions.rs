@@ -91,8 +91,11 @@ async fn what_cannot_be_typed() {
     let twice = Typed::command("stanch quarantine").with("pod", "x").with("pod", "y");
     let twice = bot.discord.use_command(id::RESPONDER, id::INCIDENTS, &twice).await;
     assert_eq!(twice.expect_err("a refusal").to_string(), "the option `pod` does not take `y`: it is filled in twice");
-    for user in [id::GUEST, id::GONE] {
-        assert!(bot.discord.type_command(user, id::INCIDENTS, "/stanch list").await.is_err());
+    bot.discord.change_member(id::BYSTANDER, |member| member.timed_out = true);
+    for (user, error) in
+        [(id::BYSTANDER, DiscordEmulatorError::NotAllowed(id::BYSTANDER)), (id::GONE, DiscordEmulatorError::NoSuchUser(id::GONE))]
+    {
+        assert_eq!(bot.discord.type_command(user, id::INCIDENTS, "/stanch list").await, Err(error));
     }
     bot.finish().await;
 }
