@@ -9,6 +9,7 @@ mod config;
 mod control_plane;
 mod core;
 mod discord_adapter;
+mod discord_emulator;
 mod doctor;
 mod evidence_bucket;
 mod evidence_gcs;

@@ -105,6 +105,8 @@ const NESTED: Shape = Shape::Object(&[
     // Clients send these of every option.
     optional("required", Shape::Flag),
     optional("autocomplete", Shape::Flag),
+    optional("choices", list(0, &CHOICE)),
+    optional("channel_types", list(0, &Shape::Flag)),
 ]);
 
 pub(super) const CHOICE: Shape = Shape::Object(&[
@@ -248,6 +250,7 @@ pub(super) fn tidy(given: &Map<String, Value>) -> Map<String, Value> {
         let default = match name.as_str() {
             "id" | "name_localizations" | "description_localizations" => true,
             "required" | "autocomplete" => *value == json!(false),
+            "nsfw" => *value == json!(false),
             "options" | "choices" | "channel_types" => value.as_array().is_some_and(Vec::is_empty),
             _ => false,
         };

@@ -123,6 +123,9 @@ pub(super) const EDIT: Shape = Shape::Object(&[
     optional("components", list(5, &ROW)),
     optional("flags", BITS),
     optional("attachments", list(10, &ATTACHMENT)),
+    // Some clients send these with everything. They mean nothing here.
+    optional("enforce_nonce", Shape::Flag),
+    optional("tts", Shape::Flag),
 ]);
 
 /// An answer to an interaction, or a followup.
@@ -133,6 +136,7 @@ pub(super) const ANSWER: Shape = Shape::Object(&[
     optional("components", list(5, &ROW)),
     optional("flags", BITS),
     optional("attachments", list(10, &ATTACHMENT)),
+    optional("enforce_nonce", Shape::Flag),
     optional("tts", Shape::Flag),
 ]);
 
@@ -214,6 +218,10 @@ pub(super) fn shown_components(components: &[Value]) -> Vec<Value> {
         *last += 1;
         let mut shown = tidy(component);
         shown.entry("id").or_insert(json!(*last));
+        if shown.get("type") == Some(&json!(3)) {
+            shown.entry("min_values").or_insert(json!(1));
+            shown.entry("max_values").or_insert(json!(1));
+        }
         if let Some(Value::Array(inside)) = component.get("components") {
             let inside: Vec<Value> = inside.iter().map(|inner| show(inner, last)).collect();
             shown.insert("components".into(), json!(inside));

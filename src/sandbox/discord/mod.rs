@@ -12,8 +12,9 @@
 //! # Caveats
 //! Stricter than Discord: unknown fields and query parameters are refused, mentions count inside code too. Not emulated: direct
 //! messages (refused), HTTP delivery of interactions, OAuth2, voice, webhooks besides those of interactions, custom emoji, transport
-//! compression, several shards, components of the second version beyond those of modals.
+//! compression, several shards, components of the second version, and events that [`EventKind`] does not list.
 
+mod acting;
 mod api;
 mod commands;
 mod content;

@@ -81,7 +81,6 @@ pub(super) fn role(state: &State, role: &Role, position: usize) -> Value {
     let mut shown = json!({
         "id": role.id,
         "name": role.name,
-        "description": null,
         "permissions": role.permissions.to_string(),
         "position": position,
         "color": 0,

@@ -55,11 +55,20 @@ pub(super) fn message(state: &State, message: &Message) -> Value {
         fields.insert("message_reference".into(), reference(of));
         let original = state.message(of.0, of.1);
         if message.kind != MessageKind::Default {
-            fields.insert("referenced_message".into(), original.map_or(Value::Null, |original| self::message(state, original)));
+            fields.insert("referenced_message".into(), original.map_or(Value::Null, |original| referenced(state, original)));
         }
     }
     if let Some(thread) = state.channels.get(&message.id).filter(|place| message.has_thread && place.thread.is_some()) {
         fields.insert("thread".into(), render::channel(state, thread));
+    }
+    shown
+}
+
+/// A message inside of another one, which shows less of it.
+fn referenced(state: &State, original: &Message) -> Value {
+    let mut shown = message(state, original);
+    if let Value::Object(fields) = &mut shown {
+        fields.retain(|name, _| name != "reactions" && name != "referenced_message");
     }
     shown
 }
@@ -85,7 +94,6 @@ fn put_origin(state: &State, fields: &mut Map<String, Value>, origin: &Origin) {
     });
     if let Value::Object(metadata) = &mut metadata {
         if let Some(name) = &origin.name {
-            metadata.insert("name".into(), json!(name));
             let user = render::user_of(state, origin.user);
             // Deprecated, and still sent for commands.
             fields.insert("interaction".into(), json!({ "id": origin.interaction, "type": origin.kind, "name": name, "user": user }));
@@ -108,8 +116,6 @@ fn reactions(state: &State, message: &Message) -> Vec<Value> {
             "burst_colors": [],
             "me_burst": false,
             "me": reaction.users.contains(&state.bot()),
-            "burst_me": false,
-            "burst_count": 0,
         })
     });
     shown.collect()

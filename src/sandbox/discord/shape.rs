@@ -170,7 +170,9 @@ fn find_in_object(value: &Value, fields: &[Field], path: &mut Vec<String>, probl
             None => {}
         });
     }
-    for name in given.keys().filter(|name| !fields.iter().any(|field| field.name == **name)) {
+    // What is null is not there: some clients say so of every field.
+    let said = given.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name);
+    for name in said.filter(|name| !fields.iter().any(|field| field.name == **name)) {
         at(path, name, |path| {
             problems.push(Problem { path: path.clone(), code: "UNKNOWN_FIELD", message: "The emulator knows no such field.".into() });
         });

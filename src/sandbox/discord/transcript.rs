@@ -139,6 +139,14 @@ impl View<'_> {
         entries
     }
 
+    /// Whom the bot's messages ping, in all channels and threads, ephemeral ones included: the messages that ping anybody.
+    #[must_use]
+    pub fn pings(&self) -> Vec<(Snowflake, Mentions)> {
+        let messages = self.0.channels.values().flat_map(|place| place.messages.values());
+        let by_bot = messages.filter(|message| message.author == self.0.bot() && !message.pinged.is_empty());
+        by_bot.map(|message| (message.id, message.pinged.clone())).collect()
+    }
+
     /// Ids of all channels; threads belong to their parents.
     #[must_use]
     pub fn channels(&self) -> Vec<Snowflake> {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::DiscordEmulator;
 use super::gateway::{EventKind, Frame, Mishap, payload};
-use super::guild::{Application, Member, RateLimits};
+use super::guild::{Application, Member, RateLimits, Role, Timing};
 use super::snowflake::Snowflake;
 
 /// How the gateway lets go of the bot.
@@ -46,9 +46,9 @@ impl DiscordEmulator {
         });
     }
 
-    /// Ends every session, connected or not: the next resumption is refused, and what happens until then is lost for the bot.
+    /// Forgets the sessions that have no connection: the next resumption is refused, and what happened since they lost it is lost for the bot.
     pub fn forget_sessions(&self) {
-        self.discord.change(|state| state.gateway.let_go(false));
+        self.discord.change(|state| state.gateway.forget_lost());
     }
 
     /// Answers heartbeats, or stops doing so, as a half-dead connection does.
@@ -77,6 +77,11 @@ impl DiscordEmulator {
         self.discord.change(|state| state.guild.limits = limits);
     }
 
+    /// Replaces how patient Discord is, from now on.
+    pub fn set_timing(&self, timing: Timing) {
+        self.discord.change(|state| state.guild.timing = timing);
+    }
+
     /// Changes the application's installation or settings.
     pub fn change_application(&self, change: impl FnOnce(&mut Application)) {
         self.discord.change(|state| change(&mut state.guild.application));
@@ -96,6 +101,11 @@ impl DiscordEmulator {
             state.tell_member(kind, user);
             true
         })
+    }
+
+    /// Changes a role, such as its permissions; `false` if there is no such role. Bots are not told: none under test asks for it.
+    pub fn change_role(&self, role: Snowflake, change: impl FnOnce(&mut Role)) -> bool {
+        self.discord.change(|state| state.guild.roles.iter_mut().find(|known| known.id == role).map(change).is_some())
     }
 
     /// Somebody leaves the guild.

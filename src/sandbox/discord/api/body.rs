@@ -1,5 +1,7 @@
 //! The body of a request: JSON, or a form of several parts with JSON and files, as Discord's clients send them.
 
+use std::io::BufRead as _;
+
 use axum::http::{HeaderMap, header};
 use serde_json::Value;
 
@@ -42,11 +44,10 @@ fn form(parameters: &str, body: &[u8]) -> Result<(Value, Vec<Upload>), Refusal> 
     // The first delimiter has nothing before it.
     let body = [b"\r\n", body].concat();
     let (mut json, mut files) = (Value::Null, Vec::new());
-    let mut starts = positions(&body, delimiter.as_bytes()).peekable();
-    while let Some(start) = starts.next() {
-        let Some(end) = starts.peek() else { break };
+    let starts = positions(&body, delimiter.as_bytes());
+    for (start, end) in starts.iter().zip(starts.iter().skip(1)) {
         let part = body.get(start + delimiter.len() + 2..*end).ok_or_else(malformed)?;
-        let split = positions(part, b"\r\n\r\n").next().ok_or_else(malformed)?;
+        let split = positions(part, b"\r\n\r\n").into_iter().next().ok_or_else(malformed)?;
         let head = std::str::from_utf8(part.get(..split).unwrap_or_default()).map_err(|_| malformed())?;
         let content = part.get(split + 4..).unwrap_or_default();
         let name = parameter(head, "name").ok_or_else(malformed)?;
@@ -67,8 +68,17 @@ fn form(parameters: &str, body: &[u8]) -> Result<(Value, Vec<Upload>), Refusal> 
     Ok((json, files))
 }
 
-fn positions<'b>(body: &'b [u8], pattern: &'b [u8]) -> impl Iterator<Item = usize> + 'b {
-    body.windows(pattern.len()).enumerate().filter(move |(_, window)| *window == pattern).map(|(index, _)| index)
+/// Where a pattern begins that starts with a line break. Files are large: all but the line breaks is skipped at once.
+fn positions(body: &[u8], pattern: &[u8]) -> Vec<usize> {
+    let (mut found, mut rest) = (Vec::new(), body);
+    // Reading from memory does not fail.
+    while rest.skip_until(b'\r').is_ok_and(|skipped| skipped > 0) {
+        let at = (body.len() - rest.len()).saturating_sub(1);
+        if body.get(at..).is_some_and(|tail| tail.starts_with(pattern)) {
+            found.push(at);
+        }
+    }
+    found
 }
 
 fn line<'h>(head: &'h str, name: &str) -> Option<&'h str> {

@@ -88,5 +88,5 @@ fn active_threads(call: &mut Call<'_>) -> Result<Answer, Refusal> {
             members.push(render::thread_member(place, bot));
         }
     }
-    Answer::ok(json!({ "threads": threads, "members": members }))
+    Answer::ok(json!({ "threads": threads, "members": members, "has_more": false }))
 }

@@ -32,8 +32,9 @@ pub(super) const ROUTES: &[Route] = &[Route {
 
 fn shape(body: &Value) -> Option<&'static Shape> {
     const NO_DATA: Shape = Shape::Object(&[required("type", Shape::Choice(&[DEFERRED_UPDATE])), optional("data", Shape::Object(&[]))]);
-    const DEFER: Shape =
-        Shape::Object(&[required("type", Shape::Choice(&[DEFERRED])), optional("data", Shape::Object(&[optional("flags", BITS)]))]);
+    // Clients send the empty fields of a message with it.
+    const LATER: Shape = Shape::Object(&[optional("flags", BITS), optional("attachments", list(0, &BITS)), optional("tts", Shape::Flag)]);
+    const DEFER: Shape = Shape::Object(&[required("type", Shape::Choice(&[DEFERRED])), optional("data", LATER)]);
     const WITH_MESSAGE: Shape = Shape::Object(&[required("type", Shape::Choice(&[MESSAGE, UPDATE])), required("data", content::ANSWER)]);
     const WITH_CHOICES: Shape = Shape::Object(&[
         required("type", Shape::Choice(&[CHOICES])),

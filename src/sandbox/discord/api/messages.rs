@@ -10,6 +10,7 @@ use crate::sandbox::discord::guild::permission;
 use crate::sandbox::discord::limits::Bucket;
 use crate::sandbox::discord::refusal::Refusal;
 use crate::sandbox::discord::render_message::{self, attachment_path};
+use crate::sandbox::discord::snowflake::Snowflake;
 use crate::sandbox::discord::state::{Content, Message, MessageKind};
 use crate::sandbox::discord::{content, shape};
 
@@ -100,7 +101,7 @@ fn create(call: &mut Call<'_>) -> Result<Answer, Refusal> {
 }
 
 /// A message of the bot that bears the same nonce: with `enforce_nonce` it is not sent again.
-fn by_nonce<'c>(call: &'c Call<'_>, channel: super::Snowflake, nonce: &Value) -> Option<&'c Message> {
+fn by_nonce<'c>(call: &'c Call<'_>, channel: Snowflake, nonce: &Value) -> Option<&'c Message> {
     let messages = &call.state.channels.get(&channel)?.messages;
     messages.values().find(|message| !message.deleted && message.author == call.state.bot() && message.nonce.as_ref() == Some(nonce))
 }
@@ -166,7 +167,7 @@ fn delete(call: &mut Call<'_>) -> Result<Answer, Refusal> {
     Answer::empty()
 }
 
-fn show(call: &Call<'_>, channel: super::Snowflake, id: super::Snowflake) -> Result<Answer, Refusal> {
+fn show(call: &Call<'_>, channel: Snowflake, id: Snowflake) -> Result<Answer, Refusal> {
     let message = call.state.message(channel, id).ok_or(Refusal::UNKNOWN_MESSAGE)?;
     Answer::ok(render_message::message(call.state, message))
 }

@@ -1,6 +1,7 @@
 //! REST: which routes there are, who may call them how often, and with what. The routes themselves are in one module per family.
 
 mod body;
+mod call;
 mod channels;
 mod commands;
 mod guilds;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State as Shared;
+use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -30,8 +31,7 @@ pub(super) use self::reactions::{EMOJI_PER_MESSAGE, emoji};
 use super::limits::{Bucket, Standing};
 use super::refusal::{Refusal, Scope, seconds};
 use super::shape::Shape;
-use super::snowflake::Snowflake;
-use super::state::{Channel, Message, State};
+use super::state::State;
 use super::{Discord, gateway};
 
 /// What every handler gets.
@@ -92,7 +92,13 @@ const FAMILIES: &[&[Route]] = &[
 ];
 
 pub(super) fn router(api: Api) -> Router {
-    Router::new().route("/", get(gateway::open)).route("/attachments/{*path}", get(messages::attachment)).fallback(call).with_state(api)
+    Router::new()
+        .route("/", get(gateway::open))
+        .route("/attachments/{*path}", get(messages::attachment))
+        .fallback(call)
+        // The server has its own.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(api)
 }
 
 impl Api {
@@ -248,66 +254,5 @@ impl Answer {
     #[expect(clippy::unnecessary_wraps, reason = "every handler ends with it")]
     fn empty() -> Result<Self, Refusal> {
         Ok(Self(StatusCode::NO_CONTENT, None))
-    }
-}
-
-// === impl Call ===
-
-impl Call<'_> {
-    fn parameter(&self, name: &str) -> &str {
-        self.parameters.get(name).map(String::as_str).unwrap_or_default()
-    }
-
-    /// A parameter of the path that is an id.
-    fn id(&self, name: &str) -> Result<Snowflake, Refusal> {
-        let given = self.parameter(name);
-        given
-            .parse()
-            .map_err(|_| Refusal::field(&format!("{name}_id"), "NUMBER_TYPE_COERCE", format!("Value \"{given}\" is not snowflake.")))
-    }
-
-    /// A number in the query.
-    fn number(&self, name: &str, range: std::ops::RangeInclusive<u64>, default: u64) -> Result<usize, Refusal> {
-        let Some(given) = self.query.get(name) else { return Ok(usize::try_from(default).unwrap_or_default()) };
-        let number = given.parse().ok().filter(|number| range.contains(number)).and_then(|number| usize::try_from(number).ok());
-        let message = format!("int value should be between {} and {}.", range.start(), range.end());
-        number.ok_or_else(|| Refusal::field(name, "NUMBER_TYPE_RANGE", message))
-    }
-
-    /// An id in the query.
-    fn id_in_query(&self, name: &str) -> Result<Option<Snowflake>, Refusal> {
-        let id = self.query.get(name).map(|given| given.parse());
-        id.transpose().map_err(|_| Refusal::field(name, "NUMBER_TYPE_COERCE", "Value is not snowflake."))
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, Refusal> {
-        match self.query.get(name).map(|flag| flag.to_lowercase()).as_deref() {
-            None | Some("false" | "0") => Ok(false),
-            Some("true" | "1") => Ok(true),
-            Some(_) => Err(Refusal::field(name, "BOOLEAN_TYPE_CONVERT", "Must be either true or false.")),
-        }
-    }
-
-    /// The channel in the path, if the bot sees it and may do `needed` there.
-    fn channel(&self, needed: u64) -> Result<&Channel, Refusal> {
-        let place = self.state.channels.get(&self.id("channel")?).ok_or(Refusal::UNKNOWN_CHANNEL)?;
-        let permissions = self.state.permissions_in(self.state.bot(), place.id);
-        match (permissions, permissions & needed == needed) {
-            (0, _) => Err(Refusal::MISSING_ACCESS),
-            (_, false) => Err(Refusal::MISSING_PERMISSIONS),
-            (_, true) => Ok(place),
-        }
-    }
-
-    /// The message in the path, if the bot sees the channel and everybody sees the message.
-    fn message(&self, needed: u64) -> Result<&Message, Refusal> {
-        let channel = self.channel(needed)?.id;
-        let message = self.state.message(channel, self.id("message")?);
-        message.filter(|message| message.only_for.is_none()).ok_or(Refusal::UNKNOWN_MESSAGE)
-    }
-
-    /// Only the bot's own application and guild exist for it.
-    fn own_guild(&self) -> Result<(), Refusal> {
-        if self.id("guild")? == self.state.guild.id { Ok(()) } else { Err(Refusal::UNKNOWN_GUILD) }
     }
 }

@@ -33,8 +33,6 @@ pub enum EventKind {
     GuildMemberUpdate,
     /// Somebody left.
     GuildMemberRemove,
-    /// A role changed.
-    GuildRoleUpdate,
 }
 
 /// Intent bits.
@@ -79,7 +77,6 @@ impl EventKind {
             Self::GuildMemberAdd => "GUILD_MEMBER_ADD",
             Self::GuildMemberUpdate => "GUILD_MEMBER_UPDATE",
             Self::GuildMemberRemove => "GUILD_MEMBER_REMOVE",
-            Self::GuildRoleUpdate => "GUILD_ROLE_UPDATE",
         }
     }
 
@@ -87,7 +84,7 @@ impl EventKind {
     fn intent(self) -> u64 {
         match self {
             Self::Ready | Self::Resumed | Self::InteractionCreate => 0,
-            Self::GuildCreate | Self::ThreadCreate | Self::ThreadUpdate | Self::GuildRoleUpdate => intent::GUILDS,
+            Self::GuildCreate | Self::ThreadCreate | Self::ThreadUpdate => intent::GUILDS,
             Self::MessageCreate | Self::MessageUpdate | Self::MessageDelete => intent::GUILD_MESSAGES,
             Self::MessageReactionAdd | Self::MessageReactionRemove => intent::GUILD_MESSAGE_REACTIONS,
             Self::GuildMemberAdd | Self::GuildMemberUpdate | Self::GuildMemberRemove => intent::GUILD_MEMBERS,

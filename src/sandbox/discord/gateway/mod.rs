@@ -227,6 +227,11 @@ impl Gateway {
         }
     }
 
+    /// Forgets the sessions without a connection.
+    pub(super) fn forget_lost(&mut self) {
+        self.sessions.retain(|_, session| session.connection.is_some());
+    }
+
     /// The number that the session on a connection has reached.
     fn sequence_on(&self, connection: u64) -> Option<u64> {
         self.sessions.values().find(|session| session.connection == Some(connection)).map(|session| session.sequence)
