@@ -76,8 +76,7 @@ impl OnDiscord {
                 Whose::Thread => entry.parent.is_some() && entry.only_for.is_none(),
                 Whose::Reader(_) => entry.only_for == reader,
             };
-            // A client shows no escapes.
-            place && squeezed(&entry.visible_text().replace('\\', "")).contains(&squeezed(words))
+            place && squeezed(&shown(&entry.visible_text())).contains(&squeezed(words))
         };
         let offer =
             |entry: &Entry| button(entry, SHOW).filter(|custom_id| reader.is_some_and(|reader| custom_id.ends_with(&reader.to_string())));
@@ -115,6 +114,11 @@ pub(super) enum Whose<'n> {
 fn button(entry: &Entry, label: &str) -> Option<String> {
     let buttons = if entry.deleted { Vec::new() } else { entry.buttons() };
     buttons.into_iter().find(|button| button.label == label).map(|button| button.custom_id)
+}
+
+/// As a client shows it: without escapes and without the marks of bold text.
+fn shown(text: &str) -> String {
+    text.replace('\\', "").replace("**", "")
 }
 
 /// What people fill in for a line that they would type elsewhere.

@@ -1,7 +1,5 @@
 //! What `doctor` finds of Discord.
 
-use std::collections::BTreeSet;
-
 use stanch::adapters::discord::DiscordExamination;
 use stanch::core::diagnosis::Verdict;
 use stanch::ports::Examined as _;
@@ -26,7 +24,10 @@ async fn findings(settings: DiscordSettings) -> Vec<String> {
 #[tokio::test]
 async fn what_is_wrong_is_found() {
     let denied = permission::SEND_MESSAGES | permission::CREATE_PUBLIC_THREADS;
-    let deny = |channel: TextChannel| TextChannel { denied_to_bot: if channel.id == id::RANDOM { denied } else { channel.denied_to_bot }, ..channel };
+    let deny = |channel: TextChannel| TextChannel {
+        denied_to_bot: if channel.id == id::RANDOM { denied } else { channel.denied_to_bot },
+        ..channel
+    };
     let guild = Guild { channels: guild().channels.into_iter().map(deny).collect(), ..guild() };
     let emulator = DiscordEmulator::start(&guild).await.unwrap();
     let right = settings(&emulator);

@@ -16,6 +16,7 @@ mod inbound;
 mod outbound;
 mod rendering;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use stanch::adapters::discord::{CommandScope, Discord, DiscordError, DiscordSettings, Emoji};
@@ -25,6 +26,8 @@ use stanch::ports::{Chat as _, ChatError, ChatEvent, Inbound, Input, Votes};
 use stanch::sandbox::discord::{DiscordEmulator, Entry, Guild, Snowflake, Timing, id};
 use stanch_commands::plan::PlanDigest;
 use tokio::sync::mpsc::{Receiver, channel};
+
+use crate::discord_emulator::specification::Specification;
 
 /// How long a test waits for what must happen. Long enough for a busy machine: nothing waits for it in a test that passes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -100,7 +103,7 @@ impl Rig {
         entries.map(|entry| (if entry.loading { "(thinking)".into() } else { entry.visible_text() }, entry.only_for)).collect()
     }
 
-    /// Ends everything, and asserts that nothing is left over and that nothing went wrong unseen.
+    /// Ends everything, and asserts that nothing is left over, that nothing went wrong unseen, and that every request is one of Discord's.
     async fn finish(mut self) {
         self.discord.shutdown().await;
         while let Ok(event) = self.events.try_recv() {
@@ -108,6 +111,8 @@ impl Rig {
         }
         assert_eq!(self.emulator.violations(), Vec::<String>::new());
         assert_eq!(self.emulator.pending_mishaps(), vec![]);
+        let differences = Specification::read().requests(&self.emulator.wire().exchanges());
+        assert_eq!(differences, BTreeSet::new(), "requests that Discord's own description does not know");
         assert_eq!(self.emulator.wire().pending_faults().len(), 0);
         self.emulator.stop().await;
     }

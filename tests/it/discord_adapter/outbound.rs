@@ -1,7 +1,5 @@
 //! What Stanch says, where, and to whom; and votes that are read back.
 
-use std::collections::BTreeSet;
-
 use axum::http::StatusCode;
 use serde_json::json;
 use stanch::core::policy::{Groups, Subject};

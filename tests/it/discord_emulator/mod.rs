@@ -15,7 +15,7 @@ mod limits;
 mod messages;
 mod people;
 mod sdk;
-mod specification;
+pub(crate) mod specification;
 
 use std::time::Duration;
 
