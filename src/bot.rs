@@ -152,6 +152,7 @@ impl Bot {
             scope: if discord.global_commands { CommandScope::Global } else { CommandScope::Guild },
             channels: of_discord.map(|channel| channel.id.clone()).collect(),
             emoji: discord::Emoji { yes: emoji.yes.clone(), no: emoji.no.clone(), halt: emoji.halt.clone() },
+            attaches: self.config.evidence.attach_limit_bytes.is_some(),
         })
     }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::error::DiscordError;
+use super::files::Form;
 use super::settings::Endpoint;
 use crate::adapters::http::{Answer, Calls};
 use crate::ports::ChatError;
@@ -96,25 +97,41 @@ impl Api {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// Posts a message with files.
+    pub(super) async fn post_form(&self, path: &str, form: &Form) -> Result<Value, Failure> {
+        let kind = format!("multipart/form-data; boundary={}", form.boundary);
+        self.limited(Method::POST, path, Some((kind, form.body.clone()))).await
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.limited(method, path, body.map(json)).await
+    }
+
+    async fn limited(&self, method: Method, path: &str, body: Option<(String, String)>) -> Result<Value, Failure> {
         let route = route(&method, path);
         self.admit(&route).await?;
-        let answer = self.ask(method, path, body).await?;
+        let answer = self.send(method, path, body).await?;
         self.learn(&route, &answer);
         read(&answer)
     }
 
     /// The answer, whatever it is.
     pub(super) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+        self.send(method, path, body.map(json)).await
+    }
+
+    /// Sends a body with its kind.
+    async fn send(&self, method: Method, path: &str, body: Option<(String, String)>) -> Result<Answer, Failure> {
         let mut headers = HeaderMap::from_iter([(header::USER_AGENT, HeaderValue::from_static(USER_AGENT))]);
         let mut token = HeaderValue::from_str(&format!("Bot {}", self.token.expose_secret()))
             .map_err(|_| Failure::refused(StatusCode::UNAUTHORIZED, "the token holds odd characters"))?;
         token.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, token);
-        if body.is_some() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let (kind, body) = body.unwrap_or_default();
+        if !kind.is_empty() {
+            let kind = HeaderValue::from_str(&kind).map_err(|_| Failure::refused(StatusCode::BAD_REQUEST, "a body of an odd kind"))?;
+            headers.insert(header::CONTENT_TYPE, kind);
         }
-        let body = body.map(Value::to_string).unwrap_or_default();
         let answer = self.calls.call(method, &format!("{}{path}", self.base), headers, body).await;
         answer.map_err(|why| Failure::Other(ChatError::Unavailable(why)))
     }
@@ -182,6 +199,11 @@ impl From<Failure> for ChatError {
             Failure::Other(error) => error,
         }
     }
+}
+
+/// A body in JSON, with its kind.
+fn json(body: &Value) -> (String, String) {
+    ("application/json".into(), body.to_string())
 }
 
 /// An id in an answer. Answers are read only as far as they are needed: a field that Discord changes elsewhere must not make a call fail

@@ -13,7 +13,7 @@ use super::{Discord, render};
 use crate::core::identity::{Account, ChannelRef, MessageRef, Platform};
 use crate::core::policy::Subject;
 use crate::core::say::Message;
-use crate::ports::{Chat, ChatError, Votes};
+use crate::ports::{Attachment, Chat, ChatError, Votes};
 
 /// People that one call lists, as Discord limits them.
 const PAGE: usize = 100;
@@ -97,6 +97,10 @@ impl Chat for Discord {
         Ok(votes)
     }
 
+    async fn attach(&self, root: &MessageRef, message: &Message, files: &[Attachment]) -> Result<(), ChatError> {
+        self.share(root, message, files).await
+    }
+
     async fn subject(&self, account: &Account) -> Option<Subject> {
         self.look_up(account).await
     }
@@ -120,7 +124,7 @@ impl Discord {
         }
     }
 
-    async fn make_thread(&self, channel: &str, message: &str) -> Result<(), ChatError> {
+    pub(super) async fn make_thread(&self, channel: &str, message: &str) -> Result<(), ChatError> {
         let path = format!("/channels/{channel}/messages/{message}");
         let root = self.api.get(&path).await?;
         let title = root.pointer("/embeds/0/title").and_then(Value::as_str).unwrap_or("Stanch");

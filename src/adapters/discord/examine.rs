@@ -116,7 +116,8 @@ impl DiscordExamination {
                     Check::fail(what, format!("{channel} is in another server"), "correct `discord` under [[channels]]")
                 }
                 Ok(place) => {
-                    let missing = NEEDED.difference(permissions(&server, &member, &place, bot));
+                    let needed = if self.settings.attaches { NEEDED | Permissions::ATTACH_FILES } else { NEEDED };
+                    let missing = needed.difference(permissions(&server, &member, &place, bot));
                     match missing.is_empty() {
                         true => Check::ok(what, format!("the bot has every permission that it needs in {channel}")),
                         false => Check::fail(

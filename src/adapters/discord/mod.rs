@@ -20,6 +20,7 @@ mod chat;
 mod commands;
 mod error;
 mod examine;
+mod files;
 mod gateway;
 mod inbound;
 mod markup;

@@ -25,6 +25,8 @@ pub struct DiscordSettings {
     pub channels: BTreeSet<String>,
     /// Reactions that vote.
     pub emoji: Emoji,
+    /// Files of evidence are attached: that takes a permission more.
+    pub attaches: bool,
 }
 
 /// Where the slash command is registered.

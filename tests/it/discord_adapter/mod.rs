@@ -53,6 +53,7 @@ fn settings(emulator: &DiscordEmulator) -> DiscordSettings {
         scope: CommandScope::Guild,
         channels: [id::INCIDENTS.to_string()].into(),
         emoji: Emoji::default(),
+        attaches: false,
     }
 }
 

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use stanch::core::policy::{Groups, Subject};
 use stanch::core::say::Mention;
+use stanch::ports::{Attachment, Exhibit};
 use stanch::sandbox::discord::RateLimits;
 use stanch::sandbox::server::{Fault, FaultRule};
 
@@ -157,5 +158,26 @@ async fn limits_and_faults() {
         rig.emulator.wire().inject(FaultRule { method: None, uri_contains, skip: 0, times: 1, fault });
         assert_eq!(rig.discord.post(&place(id::RANDOM), None, &text("x")).await, Err(expected));
     }
+    rig.finish().await;
+}
+
+/// Files of evidence come into the thread as they are, all in one message; more than Discord takes come not at all.
+#[tokio::test]
+async fn files() {
+    let rig = Rig::start().await;
+    let plan = rig.say("a plan").await;
+    let file = |path: &str, text: &str| {
+        let exhibit = Exhibit { path: path.into(), sha256: "0f".repeat(32), bytes: text.len().try_into().unwrap() };
+        Attachment { exhibit, text: text.into() }
+    };
+    let both = [file("pods/shop/cart.json", "{\"a\": 1}\r\n--x\r\n"), file("log.txt", "ä\n")];
+    rig.discord.attach(&plan, &text("the evidence"), &both).await.unwrap();
+    let posted = rig.emulator.channel_transcript(id::INCIDENTS).into_iter().find(|entry| entry.parent.is_some()).unwrap();
+    let files: Vec<(&str, &[u8])> = posted.files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
+    assert_eq!(posted.visible_text(), "the evidence");
+    assert_eq!(files, [("pods_shop_cart.json", both[0].text.as_bytes()), ("log.txt", both[1].text.as_bytes())]);
+    let many = vec![both[0].clone(); 11];
+    let refused = ChatError::Refused("Discord takes 10 files in a message, and there are 11".into());
+    assert_eq!(rig.discord.attach(&plan, &text("too many"), &many).await, Err(refused));
     rig.finish().await;
 }
