@@ -40,7 +40,7 @@ pub(super) struct Window {
     until: Instant,
 }
 
-/// Windows and held answers, by place.
+/// Windows and held answers, by place. Whoever asks says what time it is.
 #[derive(Debug, Default)]
 pub(super) struct Answers(Mutex<BTreeMap<Place, Desk>>);
 
@@ -56,9 +56,9 @@ struct Desk {
 
 impl Answers {
     /// Opens a window.
-    pub(super) fn open(&self, place: &Place, token: String) {
-        let window = Window { token, is_waiting: true, until: Instant::now() + WINDOW };
-        self.desk(place, |desk| {
+    pub(super) fn open(&self, place: &Place, token: String, now: Instant) {
+        let window = Window { token, is_waiting: true, until: now + WINDOW };
+        self.desk(place, now, |desk| {
             desk.windows.push_back(window);
             if desk.windows.len() > WINDOWS {
                 desk.windows.pop_front();
@@ -67,36 +67,36 @@ impl Answers {
     }
 
     /// The window for the next answer: the oldest that waits, so that none is left thinking, or else the newest.
-    pub(super) fn window(&self, place: &Place) -> Option<Window> {
-        self.desk(place, |desk| desk.windows.iter().find(|window| window.is_waiting).or(desk.windows.back()).cloned())
+    pub(super) fn window(&self, place: &Place, now: Instant) -> Option<Window> {
+        self.desk(place, now, |desk| desk.windows.iter().find(|window| window.is_waiting).or(desk.windows.back()).cloned())
     }
 
     /// The window has its first answer.
-    pub(super) fn answered(&self, place: &Place, token: &str) {
-        self.desk(place, |desk| {
+    pub(super) fn answered(&self, place: &Place, token: &str, now: Instant) {
+        self.desk(place, now, |desk| {
             desk.windows.iter_mut().filter(|window| window.token == token).for_each(|window| window.is_waiting = false)
         });
     }
 
     /// Discord has closed the window.
-    pub(super) fn closed(&self, place: &Place, token: &str) {
-        self.desk(place, |desk| desk.windows.retain(|window| window.token != token));
+    pub(super) fn closed(&self, place: &Place, token: &str, now: Instant) {
+        self.desk(place, now, |desk| desk.windows.retain(|window| window.token != token));
     }
 
     /// Somebody reacted to a message.
-    pub(super) fn reacted(&self, place: &Place, message: &str) {
-        self.desk(place, |desk| desk.reacted = Some((Instant::now() + HOLD, message.to_owned())));
+    pub(super) fn reacted(&self, place: &Place, message: &str, now: Instant) {
+        self.desk(place, now, |desk| desk.reacted = Some((now + HOLD, message.to_owned())));
     }
 
     /// The message that somebody reacted to lately.
-    pub(super) fn last_reacted(&self, place: &Place) -> Option<String> {
-        self.desk(place, |desk| desk.reacted.as_ref().map(|(_, message)| message.clone()))
+    pub(super) fn last_reacted(&self, place: &Place, now: Instant) -> Option<String> {
+        self.desk(place, now, |desk| desk.reacted.as_ref().map(|(_, message)| message.clone()))
     }
 
     /// Holds an answer. Tells whether a notice about an earlier one stands already.
-    pub(super) fn hold(&self, place: &Place, answer: Value) -> bool {
-        self.desk(place, |desk| {
-            desk.held.push_back((Instant::now() + HOLD, answer));
+    pub(super) fn hold(&self, place: &Place, answer: Value, now: Instant) -> bool {
+        self.desk(place, now, |desk| {
+            desk.held.push_back((now + HOLD, answer));
             if desk.held.len() > HELD {
                 desk.held.pop_front();
             }
@@ -105,26 +105,25 @@ impl Answers {
     }
 
     /// Gives back the newest answer that is held.
-    pub(super) fn unhold(&self, place: &Place) {
-        self.desk(place, |desk| drop(desk.held.pop_back()));
+    pub(super) fn unhold(&self, place: &Place, now: Instant) {
+        self.desk(place, now, |desk| drop(desk.held.pop_back()));
     }
 
     /// A notice stands. Its reader may have been quicker than this.
-    pub(super) fn noticed(&self, place: &Place) {
-        self.desk(place, |desk| desk.is_noticed = !desk.held.is_empty());
+    pub(super) fn noticed(&self, place: &Place, now: Instant) {
+        self.desk(place, now, |desk| desk.is_noticed = !desk.held.is_empty());
     }
 
     /// What is held for somebody, in order.
-    pub(super) fn take(&self, place: &Place) -> Vec<Value> {
-        self.desk(place, |desk| {
+    pub(super) fn take(&self, place: &Place, now: Instant) -> Vec<Value> {
+        self.desk(place, now, |desk| {
             desk.is_noticed = false;
             desk.held.drain(..).map(|(_, answer)| answer).collect()
         })
     }
 
-    fn desk<T>(&self, place: &Place, act: impl FnOnce(&mut Desk) -> T) -> T {
+    fn desk<T>(&self, place: &Place, now: Instant, act: impl FnOnce(&mut Desk) -> T) -> T {
         let mut desks: MutexGuard<'_, BTreeMap<Place, Desk>> = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         if desks.len() >= PLACES && !desks.contains_key(place) {
             desks.retain(|_, desk| desk.is_in_use(now));
             if desks.len() >= PLACES {
@@ -163,43 +162,44 @@ mod tests {
 
     /// Goal: each command gets an answer of its own, what follows goes to the newest, nobody reads somebody else's, and a window closes
     /// in time.
-    #[tokio::test(start_paused = true)]
-    async fn windows() {
+    #[test]
+    fn windows() {
         let answers = Answers::default();
-        let next = |user: &str| answers.window(&place(user)).map(|window| (window.token, window.is_waiting));
-        answers.open(&place("rosa"), "first".into());
-        answers.open(&place("rosa"), "second".into());
+        let start = Instant::now();
+        let at = |user: &str, now| answers.window(&place(user), now).map(|window| (window.token, window.is_waiting));
+        let next = |user: &str| at(user, start);
+        answers.open(&place("rosa"), "first".into(), start);
+        answers.open(&place("rosa"), "second".into(), start);
         assert_eq!((next("rosa"), next("amir")), (Some(("first".into(), true)), None));
-        answers.answered(&place("rosa"), "first");
+        answers.answered(&place("rosa"), "first", start);
         assert_eq!(next("rosa"), Some(("second".into(), true)));
-        answers.answered(&place("rosa"), "second");
+        answers.answered(&place("rosa"), "second", start);
         assert_eq!(next("rosa"), Some(("second".into(), false)));
-        answers.closed(&place("rosa"), "second");
+        answers.closed(&place("rosa"), "second", start);
         assert_eq!(next("rosa"), Some(("first".into(), false)));
-        tokio::time::advance(WINDOW).await;
-        assert_eq!(next("rosa"), None);
+        assert_eq!(at("rosa", start + WINDOW), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn held_answers_are_read_once() {
+    #[test]
+    fn held_answers_are_read_once() {
         let answers = Answers::default();
-        assert!(!answers.hold(&place("amir"), json!(1)));
-        answers.noticed(&place("amir"));
-        assert!(answers.hold(&place("amir"), json!(2)));
-        assert_eq!(answers.take(&place("amir")), [json!(1), json!(2)]);
-        answers.noticed(&place("amir"));
-        assert!(!answers.hold(&place("amir"), json!(3)), "whoever was quicker than the notice gets another one");
-        (0..20).for_each(|number| _ = answers.hold(&place("amir"), json!(number)));
-        assert_eq!(answers.take(&place("amir")), (10..20).map(|number| json!(number)).collect::<Vec<_>>());
-        answers.hold(&place("amir"), json!(1));
-        tokio::time::advance(HOLD).await;
-        assert_eq!(answers.take(&place("amir")), Vec::<Value>::new());
+        let start = Instant::now();
+        assert!(!answers.hold(&place("amir"), json!(1), start));
+        answers.noticed(&place("amir"), start);
+        assert!(answers.hold(&place("amir"), json!(2), start));
+        assert_eq!(answers.take(&place("amir"), start), [json!(1), json!(2)]);
+        answers.noticed(&place("amir"), start);
+        assert!(!answers.hold(&place("amir"), json!(3), start), "whoever was quicker than the notice gets another one");
+        (0..20).for_each(|number| _ = answers.hold(&place("amir"), json!(number), start));
+        assert_eq!(answers.take(&place("amir"), start), (10..20).map(|number| json!(number)).collect::<Vec<_>>());
+        answers.hold(&place("amir"), json!(1), start);
+        assert_eq!(answers.take(&place("amir"), start + HOLD), Vec::<Value>::new());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn memory_is_bounded() {
+    #[test]
+    fn memory_is_bounded() {
         let answers = Answers::default();
-        (0..PLACES + 50).for_each(|number| answers.open(&place(&number.to_string()), "t".into()));
+        (0..PLACES + 50).for_each(|number| answers.open(&place(&number.to_string()), "t".into(), Instant::now()));
         assert_eq!(answers.0.lock().unwrap().len(), PLACES);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use serenity::all::{ButtonStyle, CreateActionRow, CreateAllowedMentions, CreateButton};
+use tokio::time::Instant;
 
 use super::answers::Place;
 use super::api::{Failure, code, id};
@@ -61,7 +62,7 @@ impl Chat for Discord {
     async fn whisper(&self, channel: &ChannelRef, to: &Account, message: &Message) -> Result<(), ChatError> {
         let body = ephemeral(render::rendered(message, &self.emoji).body());
         let place = Place { user: to.id.clone(), channel: channel.id.clone() };
-        while let Some(window) = self.answers.window(&place) {
+        while let Some(window) = self.answers.window(&place, Instant::now()) {
             let path = format!("/webhooks/{}/{}", self.application, window.token);
             let told = match window.is_waiting {
                 true => self.api.patch(&format!("{path}/messages/@original"), &without_flags(&body)).await,
@@ -69,10 +70,12 @@ impl Chat for Discord {
             };
             match told {
                 Ok(_) => {
-                    self.answers.answered(&place, &window.token);
+                    self.answers.answered(&place, &window.token, Instant::now());
                     return Ok(());
                 }
-                Err(failure) if failure.code().is_some_and(|code| CLOSED.contains(&code)) => self.answers.closed(&place, &window.token),
+                Err(failure) if failure.code().is_some_and(|code| CLOSED.contains(&code)) => {
+                    self.answers.closed(&place, &window.token, Instant::now())
+                }
                 Err(failure) => return Err(failure.into()),
             }
         }
@@ -138,7 +141,7 @@ impl Discord {
 
     /// Holds an answer, and says so where its reader will see it: in the thread of what they reacted to, or in the channel.
     async fn hold(&self, place: Place, answer: Value) -> Result<(), ChatError> {
-        if self.answers.hold(&place, answer) {
+        if self.answers.hold(&place, answer, Instant::now()) {
             return Ok(());
         }
         let show = CreateButton::new(format!("{SHOW}{}", place.user)).label("Show it").style(ButtonStyle::Secondary);
@@ -147,18 +150,18 @@ impl Discord {
             "components": [CreateActionRow::Buttons(vec![show])],
             "allowed_mentions": CreateAllowedMentions::new(),
         });
-        let posted = match self.answers.last_reacted(&place) {
+        let posted = match self.answers.last_reacted(&place, Instant::now()) {
             Some(message) => self.post_under(&place.channel, &message, &body).await,
             None => self.post_to(&place.channel, &body).await.map_err(Into::into),
         };
         match posted {
             Ok(_) => {
-                self.answers.noticed(&place);
+                self.answers.noticed(&place, Instant::now());
                 Ok(())
             }
             // It is said again with the next try, and held once.
             Err(error) => {
-                self.answers.unhold(&place);
+                self.answers.unhold(&place, Instant::now());
                 Err(error)
             }
         }

@@ -1,9 +1,9 @@
-//! Files into a thread: one form with the message and all of them.
+//! Files into a thread: a form with the message and as many of them as Discord takes in one.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::api::code;
+use super::api::{code, id};
 use super::{Discord, render};
 use crate::core::identity::MessageRef;
 use crate::core::say::Message;
@@ -19,18 +19,36 @@ pub(super) struct Form {
 }
 
 impl Discord {
+    /// All of the files, in as many messages as they need. If one of those is refused, the ones before it are taken back.
     pub(super) async fn share(&self, root: &MessageRef, message: &Message, files: &[Attachment]) -> Result<(), ChatError> {
-        if files.len() > FILES {
-            return Err(ChatError::Refused(format!("Discord takes {FILES} files in a message, and there are {}", files.len())));
+        let first = render::rendered(message, &self.emoji).body();
+        let rest = json!({ "allowed_mentions": { "parse": [] } });
+        let bodies = std::iter::once(&first).chain(std::iter::repeat(&rest));
+        let mut posted: Vec<String> = Vec::new();
+        for (body, files) in bodies.zip(files.chunks(FILES)) {
+            match self.share_some(root, body, files).await {
+                Ok(id) => posted.push(id),
+                Err(error) => {
+                    for id in posted {
+                        // What cannot be taken back either is shown twice, if it is tried again.
+                        let _ = self.api.delete(&format!("/channels/{}/messages/{id}", root.id)).await;
+                    }
+                    return Err(error);
+                }
+            }
         }
-        let body = render::rendered(message, &self.emoji).body();
+        Ok(())
+    }
+
+    /// One message with files in the thread, which it makes if need be.
+    async fn share_some(&self, root: &MessageRef, body: &Value, files: &[Attachment]) -> Result<String, ChatError> {
         let path = format!("/channels/{}/messages", root.id);
-        match self.api.post_form(&path, &form(&body, files)).await {
+        match self.api.post_form(&path, &form(body, files)).await {
             Err(failure) if failure.code() == Some(code::UNKNOWN_CHANNEL) => {
                 self.make_thread(&root.channel.id, &root.id).await?;
-                Ok(self.api.post_form(&path, &form(&body, files)).await.map(drop)?)
+                id(&self.api.post_form(&path, &form(body, files)).await?)
             }
-            outcome => Ok(outcome.map(drop)?),
+            outcome => id(&outcome?),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use serenity::all::{CommandDataOption, CommandDataOptionValue, CommandInteraction, ComponentInteraction, Interaction, PartialChannel};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
 use super::answers::{Answers, Place};
 use super::api::{self, Api};
@@ -121,7 +122,7 @@ impl Inlet {
         if !votes || by_bot || !on_ours || !self.is_ours(data) {
             return;
         }
-        self.0.answers.reacted(&Place { user: user.into(), channel: channel.into() }, message);
+        self.0.answers.reacted(&Place { user: user.into(), channel: channel.into() }, message, Instant::now());
         let place = self::channel(channel);
         let inbound = Inbound {
             delivery,
@@ -186,7 +187,7 @@ impl Inlet {
         tokio::spawn(async move {
             // "Stanch is thinking", for this person alone.
             match inlet.respond(&open, json!({ "type": 5, "data": { "flags": EPHEMERAL } })).await {
-                Ok(()) => inlet.0.answers.open(&place, open.token),
+                Ok(()) => inlet.0.answers.open(&place, open.token, Instant::now()),
                 // What they did counts all the same; the answer finds another way.
                 Err(error) => tracing::warn!(%error, "an interaction could not be acknowledged"),
             }
@@ -206,7 +207,7 @@ impl Inlet {
 
     /// Shows what is held for somebody, and takes the notice away.
     fn show(&self, open: Open, place: Place, notice: String) {
-        let held = self.0.answers.take(&place);
+        let held = self.0.answers.take(&place, Instant::now());
         let inlet = self.clone();
         tokio::spawn(async move {
             let mut answers = held.iter().cloned();
@@ -214,11 +215,11 @@ impl Inlet {
             let first = ephemeral(answers.next().unwrap_or_else(nothing));
             if let Err(error) = inlet.respond(&open, json!({ "type": 4, "data": first })).await {
                 tracing::warn!(%error, "a held answer could not be shown, and is held further");
-                held.into_iter().for_each(|answer| _ = inlet.0.answers.hold(&place, answer));
-                return inlet.0.answers.noticed(&place);
+                held.into_iter().for_each(|answer| _ = inlet.0.answers.hold(&place, answer, Instant::now()));
+                return inlet.0.answers.noticed(&place, Instant::now());
             }
-            inlet.0.answers.open(&place, open.token.clone());
-            inlet.0.answers.answered(&place, &open.token);
+            inlet.0.answers.open(&place, open.token.clone(), Instant::now());
+            inlet.0.answers.answered(&place, &open.token, Instant::now());
             for answer in answers {
                 let path = format!("/webhooks/{}/{}", inlet.0.application, open.token);
                 if inlet.0.api.post(&path, &ephemeral(answer)).await.is_err() {

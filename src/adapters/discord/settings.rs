@@ -176,7 +176,7 @@ mod tests {
             [tls.gateway("ws://gateway.discord.gg"), loopback.gateway("ws://192.0.2.1"), loopback.gateway("nonsense")],
             [None, None, None]
         );
-        assert_eq!(loopback.gateway("ws://127.0.0.1:80/gw").as_deref(), Some("ws://127.0.0.1:80/gw?v=10&encoding=json"));
+        assert_eq!(loopback.gateway("ws://127.0.0.1:8080/gw").as_deref(), Some("ws://127.0.0.1:8080/gw?v=10&encoding=json"));
     }
 
     #[test]

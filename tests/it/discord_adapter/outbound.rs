@@ -1,6 +1,6 @@
 //! What Stanch says, where, and to whom; and votes that are read back.
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::json;
 use stanch::core::policy::{Groups, Subject};
 use stanch::core::say::Mention;
@@ -161,7 +161,7 @@ async fn limits_and_faults() {
     rig.finish().await;
 }
 
-/// Files of evidence come into the thread as they are, all in one message; more than Discord takes come not at all.
+/// Files of evidence come into the thread as they are, in as many messages as they need, or not at all.
 #[tokio::test]
 async fn files() {
     let rig = Rig::start().await;
@@ -176,8 +176,17 @@ async fn files() {
     let files: Vec<(&str, &[u8])> = posted.files.iter().map(|file| (file.name.as_str(), file.content.as_slice())).collect();
     assert_eq!(posted.visible_text(), "the evidence");
     assert_eq!(files, [("pods_shop_cart.json", both[0].text.as_bytes()), ("log.txt", both[1].text.as_bytes())]);
-    let many = vec![both[0].clone(); 11];
-    let refused = ChatError::Refused("Discord takes 10 files in a message, and there are 11".into());
-    assert_eq!(rig.discord.attach(&plan, &text("too many"), &many).await, Err(refused));
+    let many = vec![both[1].clone(); 13];
+    let fault = Fault::Answer { status: StatusCode::BAD_GATEWAY, headers: vec![], body: json!({}) };
+    let uri_contains = format!("{}/messages", plan.id);
+    rig.emulator.wire().inject(FaultRule { method: Some(Method::POST), uri_contains, skip: 1, times: 1, fault });
+    assert!(matches!(rig.discord.attach(&plan, &text("many"), &many).await, Err(ChatError::Unavailable(_))));
+    let shown = || {
+        let in_thread = rig.emulator.channel_transcript(id::INCIDENTS).into_iter().filter(|entry| entry.parent.is_some() && !entry.deleted);
+        in_thread.map(|entry| (entry.visible_text(), entry.files.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(), [("the evidence".to_owned(), 2)]);
+    rig.discord.attach(&plan, &text("many"), &many).await.unwrap();
+    assert_eq!(shown(), [("the evidence".to_owned(), 2), ("many".to_owned(), 10), (String::new(), 3)]);
     rig.finish().await;
 }
