@@ -113,8 +113,12 @@ async fn connections_that_end() {
         assert_eq!(inbound.input, Input::Reacted(plan), "{how:?}");
     }
     for how in [GatewayDrop::InvalidSession { resumable: false }, GatewayDrop::Close(4009), GatewayDrop::Forget] {
+        let plan = rig.say("a plan").await;
         rig.emulator.drop_gateway(how);
+        // Nobody will ever tell of this one: it is read back.
+        rig.emulator.react(id::APPROVER2, id::INCIDENTS, plan.id.parse().unwrap(), "x").await.unwrap();
         assert_eq!(rig.event().await, ChatEvent::Connected, "{how:?}");
+        assert_eq!(rig.discord.votes(&plan).await.unwrap().no, [account(id::APPROVER2)].into(), "{how:?}");
         rig.hears_a_reaction(id::APPROVER1, "x").await;
     }
     rig.finish().await;
