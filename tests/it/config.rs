@@ -130,25 +130,6 @@ fn every_mistake_is_named() {
         assert!(GOOD.contains(old));
         assert_eq!(problems(&GOOD.replacen(old, new, 1)), [problem]);
     }
-    let discord = GOOD.replace("[[channels]]", DISCORD);
-    for (old, new, problem) in [
-        (
-            "\"1\"",
-            "\"Stanch\"",
-            "[discord]: `application_id` must be the id of a Discord application in quotation marks, such as \"1181250000004194305\", not its name",
-        ),
-        ("guild_id = \"2\"", "", "[discord]: needs `guild_id`"),
-        (
-            "\"2\"",
-            "\"2\"\n[discord.emoji]\nyes = \":x:\"",
-            "[discord.emoji]: `yes` must be an emoji, such as `✅`, or NAME:ID for one of the server",
-        ),
-        ("\"2\"", "\"2\"\n[discord.emoji]\nyes = \"❌\"", "[discord.emoji]: `yes`, `no` and `halt` must differ"),
-        ("slack = \"C1\"", "", "[channels.1]: needs `slack` or `discord`"),
-    ] {
-        assert_eq!(problems(&discord.replacen(old, new, 1)), [problem]);
-    }
-    assert_eq!(problems(&GOOD.replace("slack = \"C1\"", "discord = \"7\"")), ["[channels.1]: `discord` needs [discord]"]);
     let two = GOOD.to_owned() + "[clusters.b]\nproject = \"p\"\nlocation = \"z\"\nin_cluster = true\n";
     assert_eq!(problems(&two), ["[channels.1]: needs `cluster`, unless there is exactly one"]);
     assert_eq!(
@@ -169,6 +150,29 @@ fn a_bucket_is_a_bucket_or_a_folder() {
     assert_eq!(bucket("gs://example-evidence"), gcs("example-evidence", ""));
     assert_eq!(bucket("gs://example-evidence/stanch/prod/"), gcs("example-evidence", "stanch/prod"));
     assert_eq!(bucket("file:///mnt/evidence"), Some(Bucket::Folder("/mnt/evidence".into())));
+}
+
+#[test]
+fn every_mistake_about_discord_is_named() {
+    let discord = GOOD.replace("[[channels]]", DISCORD);
+    for (old, new, problem) in [
+        (
+            "\"1\"",
+            "\"Stanch\"",
+            "[discord]: `application_id` must be the id of a Discord application in quotation marks, such as \"1181250000004194305\", not its name",
+        ),
+        ("guild_id = \"2\"", "", "[discord]: needs `guild_id`"),
+        (
+            "\"2\"",
+            "\"2\"\n[discord.emoji]\nyes = \":x:\"",
+            "[discord.emoji]: `yes` must be an emoji, such as `✅`, or NAME:ID for one of the server",
+        ),
+        ("\"2\"", "\"2\"\n[discord.emoji]\nyes = \"❌\"", "[discord.emoji]: `yes`, `no` and `halt` must differ"),
+        ("slack = \"C1\"", "", "[channels.1]: needs `slack` or `discord`"),
+    ] {
+        assert_eq!(problems(&discord.replacen(old, new, 1)), [problem]);
+    }
+    assert_eq!(problems(&GOOD.replace("slack = \"C1\"", "discord = \"7\"")), ["[channels.1]: `discord` needs [discord]"]);
 }
 
 #[test]

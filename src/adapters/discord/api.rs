@@ -313,9 +313,8 @@ mod tests {
 
     #[test]
     fn refusals_say_why_and_outages_do_not() {
-        let error = |status, headers: &[(&'static str, &'static str)], body: &str| {
-            read(&answer(status, headers, body)).map_err(|failure| ChatError::from(failure))
-        };
+        let error =
+            |status, headers: &[(&'static str, &'static str)], body: &str| read(&answer(status, headers, body)).map_err(ChatError::from);
         let refused = |words: &str| Err(ChatError::Refused(words.into()));
         assert_eq!(error(200, &[], r#"{"id":"1"}"#), Ok(serde_json::json!({ "id": "1" })));
         assert_eq!(error(204, &[], ""), Ok(Value::Null));
