@@ -130,6 +130,10 @@ fn every_mistake_is_named() {
         assert!(GOOD.contains(old));
         assert_eq!(problems(&GOOD.replacen(old, new, 1)), [problem]);
     }
+}
+
+#[test]
+fn what_a_whole_file_lacks_is_named() {
     let two = GOOD.to_owned() + "[clusters.b]\nproject = \"p\"\nlocation = \"z\"\nin_cluster = true\n";
     assert_eq!(problems(&two), ["[channels.1]: needs `cluster`, unless there is exactly one"]);
     assert_eq!(
