@@ -18,9 +18,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::audit::{AuditWriter, Log, Rotation};
+use crate::adapters::chats::Chats;
 use crate::adapters::compute::{Compute, ComputeOptions, ProjectExamination};
 use crate::adapters::data::DataFolder;
 use crate::adapters::deliveries::SeenDeliveries;
+use crate::adapters::discord::{self, CommandScope, Discord, DiscordExamination, DiscordSettings};
 use crate::adapters::evidence::{BucketExamination, EvidenceBucket, EvidenceFolder};
 use crate::adapters::kubernetes::{KubernetesCluster, PrivilegedPodExamination};
 use crate::adapters::slack::{Emoji, Slack, SlackExamination, SlackSettings};
@@ -29,9 +31,9 @@ use crate::adapters::system::RandomIds;
 use crate::app::{self, Cluster, Doctor, Entry, Memory, Parts, Settings};
 use crate::config::{self, Access, Bucket, Config, secret};
 use crate::core::diagnosis::{Check, Diagnosis};
-use crate::core::identity::{ChannelRef, Platform};
+use crate::core::identity::Platform;
 use crate::core::policy::Policy;
-use crate::ports::{Actuator, Clock, EvidenceCopies, Examined};
+use crate::ports::{Actuator, ChatEvent, Clock, EvidenceCopies, Examined};
 
 /// Name of the audit log in its checkpoints. The key tells one installation from another.
 const LOG_ORIGIN: &str = "stanch.dev/audit-log";
@@ -50,6 +52,8 @@ pub struct Bot {
     pub data: PathBuf,
     /// Slack's address, if it is not Slack's own.
     pub slack_api: Option<String>,
+    /// The address of Discord's API, if it is not Discord's own.
+    pub discord_api: Option<String>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Least time between two public messages in one channel.
@@ -73,7 +77,7 @@ impl Bot {
         let clusters_of_app = clusters.iter().map(|(name, reach)| (name.clone(), reach.cluster())).collect();
         let (sender, events) = mpsc::channel(EVENTS);
         let doctor = self.doctor(&policy, &clusters, true);
-        let slack = Arc::new(Slack::connect(self.slack_settings()?, sender).await.context("cannot connect to Slack")?);
+        let connected = self.connect(sender).await?;
         let parts = Parts {
             policy: Arc::new(policy),
             policy_sha256: Sha256::digest(&self.policy).iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -81,14 +85,14 @@ impl Bot {
                 form: self.config.form,
                 limits: self.config.limits,
                 node_access: self.config.node_access(),
-                channels: self.channels(),
-                witness: self.config.witness.clone().map(|id| ChannelRef { platform: Platform::Slack, id }),
+                channels: self.config.channels.clone(),
+                witnesses: self.config.witnesses.clone(),
                 pace: self.pace,
                 attach_limit_bytes: self.config.evidence.attach_limit_bytes,
                 own: own(|name| std::env::var(name).ok())?,
             },
             clusters: clusters_of_app,
-            chat: slack.clone(),
+            chat: Arc::new(connected.chats()),
             log: Arc::new(log),
             evidence: Arc::new(evidence),
             copies: copies.map(|bucket| bucket as Arc<dyn EvidenceCopies>),
@@ -100,17 +104,34 @@ impl Bot {
         tracing::info!(requests = memory.state.requests.len(), "connected");
         ready();
         let ended = app::run(parts, memory, events, shutdown).await;
-        slack.shutdown().await;
+        connected.shutdown().await;
         ended.context("the audit log failed, so Stanch stopped")
     }
 
-    fn channels(&self) -> BTreeMap<ChannelRef, ClusterName> {
-        let channel = |(id, cluster): (&String, &ClusterName)| (ChannelRef { platform: Platform::Slack, id: id.clone() }, cluster.clone());
-        self.config.channels.iter().map(channel).collect()
+    /// Connects to every platform that is configured, or to none.
+    async fn connect(&self, sender: mpsc::Sender<ChatEvent>) -> anyhow::Result<Connected> {
+        let mut connected = Connected::default();
+        if let Some(slack) = &self.config.slack {
+            let slack = Slack::connect(self.slack_settings(slack)?, sender.clone()).await.context("cannot connect to Slack")?;
+            connected.slack = Some(Arc::new(slack));
+        }
+        if let Some(discord) = &self.config.discord {
+            let outcome = match self.discord_settings(discord) {
+                Ok(settings) => Discord::connect(settings, sender).await.context("cannot connect to Discord"),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(discord) => connected.discord = Some(Arc::new(discord)),
+                Err(error) => {
+                    connected.shutdown().await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(connected)
     }
 
-    fn slack_settings(&self) -> anyhow::Result<SlackSettings> {
-        let slack = &self.config.slack;
+    fn slack_settings(&self, slack: &config::Slack) -> anyhow::Result<SlackSettings> {
         let emoji = Emoji { yes: slack.emoji.yes.clone(), no: slack.emoji.no.clone(), halt: slack.emoji.halt.clone() };
         Ok(SlackSettings {
             api_url: self.slack_api.clone(),
@@ -118,6 +139,21 @@ impl Bot {
             app_token: secret(&slack.app_token)?,
             team_id: slack.team_id.clone(),
             emoji,
+            attaches: self.config.evidence.attach_limit_bytes.is_some(),
+        })
+    }
+
+    fn discord_settings(&self, discord: &config::Discord) -> anyhow::Result<DiscordSettings> {
+        let of_discord = self.config.channels.keys().filter(|channel| channel.platform == Platform::Discord);
+        let emoji = &discord.emoji;
+        Ok(DiscordSettings {
+            api_url: self.discord_api.clone(),
+            bot_token: secret(&discord.bot_token)?,
+            application: discord.application_id.clone(),
+            guild: discord.guild_id.clone(),
+            scope: if discord.global_commands { CommandScope::Global } else { CommandScope::Guild },
+            channels: of_discord.map(|channel| channel.id.clone()).collect(),
+            emoji: discord::Emoji { yes: emoji.yes.clone(), no: emoji.no.clone(), halt: emoji.halt.clone() },
             attaches: self.config.evidence.attach_limit_bytes.is_some(),
         })
     }
@@ -167,9 +203,16 @@ impl Bot {
         if let Some(ssh) = clusters.values().find_map(|reach| reach.ssh.clone()) {
             doctor.add("SSH to nodes", ssh);
         }
-        match self.slack_settings() {
-            Ok(settings) => doctor.add("Slack", Arc::new(SlackExamination { settings })),
-            Err(error) => doctor.add("Slack", Arc::new(Unusable(format!("{error:#}")))),
+        let unusable = |error: anyhow::Error| Arc::new(Unusable(format!("{error:#}")));
+        match self.config.slack.as_ref().map(|slack| self.slack_settings(slack)) {
+            None => {}
+            Some(Ok(settings)) => doctor.add("Slack", Arc::new(SlackExamination { settings })),
+            Some(Err(error)) => doctor.add("Slack", unusable(error)),
+        }
+        match self.config.discord.as_ref().map(|discord| self.discord_settings(discord)) {
+            None => {}
+            Some(Ok(settings)) => doctor.add("Discord", Arc::new(DiscordExamination { settings })),
+            Some(Err(error)) => doctor.add("Discord", unusable(error)),
         }
         let (log, evidence) = (self.data.join("log"), self.data.join("evidence"));
         doctor.add("data folder", Arc::new(DataFolder { log, origin: LOG_ORIGIN, evidence, is_ours: is_running }));
@@ -236,6 +279,29 @@ fn own(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Own> {
         (Some(_), None) | (None, Some(_)) => anyhow::bail!("`{namespace}` and `{name}` go together, and one of them is not set"),
     };
     Ok(Own { pod, node: read(node, variable(node))? })
+}
+
+/// The platforms that the bot is connected to.
+#[derive(Default)]
+struct Connected {
+    slack: Option<Arc<Slack>>,
+    discord: Option<Arc<Discord>>,
+}
+
+impl Connected {
+    fn chats(&self) -> Chats {
+        let chats = self.slack.iter().fold(Chats::default(), |chats, slack| chats.with(Platform::Slack, slack.clone()));
+        self.discord.iter().fold(chats, |chats, discord| chats.with(Platform::Discord, discord.clone()))
+    }
+
+    async fn shutdown(&self) {
+        if let Some(slack) = &self.slack {
+            slack.shutdown().await;
+        }
+        if let Some(discord) = &self.discord {
+            discord.shutdown().await;
+        }
+    }
 }
 
 /// Sets a cluster up.

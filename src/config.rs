@@ -1,5 +1,6 @@
 //! `config/stanch.toml` as a value: which clusters, which channels, which limits. It holds no secret, only where secrets are.
 
+mod discord;
 mod node_access;
 mod section;
 
@@ -14,6 +15,7 @@ use stanch_commands::runtime::PrivilegedPod;
 use stanch_commands::target::{ClusterName, Location, ProjectId};
 use url::Url;
 
+use crate::core::identity::{ChannelRef, Platform};
 use crate::core::policy::Policy;
 pub use node_access::{Ssh, private_key};
 use section::Section;
@@ -27,12 +29,14 @@ pub struct Config {
     pub limits: Limits,
     /// Clusters by name; at least one.
     pub clusters: BTreeMap<ClusterName, Cluster>,
-    /// The Slack app.
-    pub slack: Slack,
-    /// The Slack channels where changes may be asked for, each with its default cluster, which is one of `clusters`.
-    pub channels: BTreeMap<String, ClusterName>,
-    /// The Slack channel that sees the signed head of the audit log every day, if there is one.
-    pub witness: Option<String>,
+    /// The Slack app. There is at least one of the two platforms.
+    pub slack: Option<Slack>,
+    /// The Discord application.
+    pub discord: Option<Discord>,
+    /// The channels where changes may be asked for, each with its default cluster, which is one of `clusters`.
+    pub channels: BTreeMap<ChannelRef, ClusterName>,
+    /// The channels that see the signed head of the audit log every day.
+    pub witnesses: Vec<ChannelRef>,
     /// Evidence beyond the data folder.
     pub evidence: Evidence,
     /// Where Compute Engine answers, if not at Google's own address: loopback, or over https.
@@ -106,7 +110,22 @@ pub enum Bucket {
     Folder(PathBuf),
 }
 
-/// Names of reactions, without colons.
+/// The Discord application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discord {
+    /// The bot's token.
+    pub bot_token: SecretSource,
+    /// Id of the application.
+    pub application_id: String,
+    /// The server; anything from another one is turned away.
+    pub guild_id: String,
+    /// Whether the slash command is registered wherever the application is installed, instead of in this server alone.
+    pub global_commands: bool,
+    /// The reactions that vote: the characters themselves, or `NAME:ID`.
+    pub emoji: Emoji,
+}
+
+/// Reactions; those of Slack by their names, without colons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emoji {
     /// Approves.
@@ -183,9 +202,13 @@ impl Config {
         let form = form(&mut root);
         let limits = limits(&mut root);
         let clusters = clusters(&mut root);
-        let slack = slack(&mut root);
+        let slack = root.was_given("slack").then(|| slack(&mut root));
+        let discord = discord::discord(&mut root);
+        if slack.is_none() && discord.is_none() {
+            root.problem("there is neither [slack] nor [discord]");
+        }
         let channels = channels(&mut root, &clusters);
-        let witness = witness(&mut root);
+        let witnesses = witnesses(&mut root);
         let evidence = evidence(&mut root);
         let compute_endpoint = root.section("compute").and_then(|mut section| {
             let endpoint = section.checked("endpoint", endpoint);
@@ -195,11 +218,12 @@ impl Config {
         let (privileged_pod, ssh) = (node_access::privileged_pod(&mut root), node_access::ssh(&mut root));
         // A cluster with a problem of its own is known by name, so that channels are not blamed for it.
         let clusters = clusters.into_iter().filter_map(|(name, cluster)| Some((name, cluster?))).collect();
-        match (root.finish(), slack) {
-            (problems, Some(slack)) if problems.is_empty() => {
-                Ok(Self { form, limits, clusters, slack, channels, witness, evidence, compute_endpoint, privileged_pod, ssh })
+        match root.finish() {
+            problems if problems.is_empty() => {
+                let (slack, discord) = (slack.flatten(), discord.flatten());
+                Ok(Self { form, limits, clusters, slack, discord, channels, witnesses, evidence, compute_endpoint, privileged_pod, ssh })
             }
-            (problems, _) => Err(ConfigError(problems)),
+            problems => Err(ConfigError(problems)),
         }
     }
 
@@ -275,9 +299,7 @@ fn cluster(section: &mut Section) -> Option<Cluster> {
 }
 
 fn slack(root: &mut Section) -> Option<Slack> {
-    let Some(mut section) = root.section("slack") else {
-        return root.refuse("there is no [slack]");
-    };
+    let mut section = root.section("slack")?;
     let bot_token = source(&mut section, "bot_token");
     let app_token = source(&mut section, "app_token");
     let team_id = section.checked("team_id", |text| slack_id(text, &['T'], "workspace"));
@@ -314,13 +336,16 @@ fn source(section: &mut Section, name: &str) -> Option<SecretSource> {
     }
 }
 
-fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>>) -> BTreeMap<String, ClusterName> {
+fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>>) -> BTreeMap<ChannelRef, ClusterName> {
     let mut channels = BTreeMap::new();
     let only = clusters.keys().next().filter(|_| clusters.len() == 1);
     let sections = root.sections("channels");
     let is_empty = sections.is_empty();
     for mut section in sections {
-        let id = section.required("slack", |text| slack_id(text, &['C', 'G'], "channel"));
+        let ids = channel_ids(root, &mut section);
+        if !["slack", "discord"].into_iter().any(|platform| section.was_given(platform)) {
+            section.problem("needs `slack` or `discord`");
+        }
         let given = section.checked("cluster", |text| match clusters.keys().find(|name| name.as_str() == text) {
             Some(name) => Ok(name.clone()),
             None => Err(format!("names `{text}`, which is not under [clusters]")),
@@ -330,10 +355,12 @@ fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>
             (None, true) => None,
             (None, false) => only.cloned().or_else(|| section.refuse("needs `cluster`, unless there is exactly one")),
         };
-        if let (Some(id), Some(cluster)) = (id, cluster)
-            && channels.insert(id.clone(), cluster).is_some()
-        {
-            section.problem(format!("channel `{id}` is there twice"));
+        for channel in ids {
+            if let Some(cluster) = &cluster
+                && channels.insert(channel.clone(), cluster.clone()).is_some()
+            {
+                section.problem(format!("channel `{}` is there twice", channel.id));
+            }
         }
         root.adopt(section);
     }
@@ -343,11 +370,24 @@ fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>
     channels
 }
 
-fn witness(root: &mut Section) -> Option<String> {
-    let mut section = root.section("audit")?;
-    let channel = section.checked("channel", |text| slack_id(text, &['C', 'G'], "channel"));
+fn witnesses(root: &mut Section) -> Vec<ChannelRef> {
+    let Some(mut section) = root.section("audit") else { return Vec::new() };
+    let channels = channel_ids(root, &mut section);
     root.adopt(section);
-    channel
+    channels
+}
+
+/// The channels of a section: one of Slack, one of Discord, or both.
+fn channel_ids(root: &Section, section: &mut Section) -> Vec<ChannelRef> {
+    let slack = section.checked("slack", |text| slack_id(text, &['C', 'G'], "channel"));
+    let discord = section.checked("discord", |text| discord::snowflake(text, "channel"));
+    for platform in ["slack", "discord"] {
+        if section.was_given(platform) && !root.was_given(platform) {
+            section.problem(format!("`{platform}` needs [{platform}]"));
+        }
+    }
+    let of = |platform, id: Option<String>| id.map(|id| ChannelRef { platform, id });
+    of(Platform::Slack, slack).into_iter().chain(of(Platform::Discord, discord)).collect()
 }
 
 fn slack_id(text: &str, starts: &[char], what: &str) -> Result<String, String> {

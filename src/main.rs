@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use stanch::adapters::slack::QUIET;
+use stanch::adapters::{discord, slack};
 use stanch::config::Config;
 use stanch::core::policy::Policy;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,7 @@ enum Command {
         /// A command; without it, all of them.
         command: Option<String>,
     },
-    /// Connects to Slack and carries out what people agree on. SIGINT and SIGTERM end it after the steps that are under way.
+    /// Connects to Slack, Discord or both, and carries out what people agree on. SIGINT and SIGTERM end it after the steps that are under way.
     ///
     /// Example: stanch run --config /etc/stanch/stanch.toml --policy /etc/stanch/policy.toml --data-dir /var/lib/stanch
     Run(bot::Options),
@@ -177,7 +177,9 @@ fn set_up(level: &str) -> anyhow::Result<()> {
     use tracing_subscriber::EnvFilter;
 
     let filter = EnvFilter::builder().with_default_directive(level.parse()?).from_env().context("RUST_LOG is not understood")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter.add_directive(QUIET.parse()?)).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter.add_directive(slack::QUIET.parse()?).add_directive(discord::QUIET.parse()?))
+        .with_writer(std::io::stderr);
     // People read terminals, collectors read everything else.
     let installed = if std::io::stderr().is_terminal() { log.try_init() } else { log.json().try_init() };
     installed.map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))?;
@@ -256,7 +258,7 @@ mod bot {
         let policy = super::read(&options.policy)?;
         stanch::core::policy::Policy::from_toml(&policy).with_context(|| format!("`{policy_path}` is wrong"))?;
         let data = options.data_dir.map_or_else(default_data, Ok)?;
-        Ok(Bot { config, policy, data, slack_api: None, clock: Arc::new(SystemClock), pace: PACE })
+        Ok(Bot { config, policy, data, slack_api: None, discord_api: None, clock: Arc::new(SystemClock), pace: PACE })
     }
 
     pub fn default_data() -> anyhow::Result<PathBuf> {
@@ -275,7 +277,7 @@ mod sandbox {
     use std::process::ExitCode;
 
     use anyhow::Context as _;
-    use stanch::sandbox::scenario::{Scenario, Setting, Stage, play};
+    use stanch::sandbox::scenario::{ChatChoice, Scenario, Setting, Stage, play};
     use tokio_util::sync::CancellationToken;
 
     use super::{complain, say};
@@ -289,6 +291,29 @@ mod sandbox {
         /// The folder for kubeconfig, tokens, audit log and evidence; a fresh one under the system's temporary folder otherwise.
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
+        /// Where people are. With `both` the bot is connected to both, and scenarios are played on Slack.
+        #[arg(long, value_enum, default_value_t)]
+        chat: Chat,
+    }
+
+    /// The chat platforms of the sandbox.
+    #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+    enum Chat {
+        #[default]
+        Slack,
+        Discord,
+        Both,
+    }
+
+    impl Chat {
+        fn setting(self) -> Setting {
+            let chat = match self {
+                Self::Slack => ChatChoice::Slack,
+                Self::Discord => ChatChoice::Discord,
+                Self::Both => ChatChoice::Both,
+            };
+            Setting { chat, ..Setting::default() }
+        }
     }
 
     /// What of the environment could lead out of the sandbox.
@@ -310,8 +335,8 @@ mod sandbox {
         let state = options.state.unwrap_or_else(|| std::env::temp_dir().join(format!("stanch-sandbox-{}", std::process::id())));
         tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(async {
             match scenario {
-                Some(scenario) => perform(&state, &scenario).await,
-                None => serve(&state).await,
+                Some(scenario) => perform(&state, options.chat.setting(), &scenario).await,
+                None => serve(&state, options.chat.setting()).await,
             }
         })
     }
@@ -333,8 +358,8 @@ mod sandbox {
         Scenario::parse(&super::read(path)?).with_context(|| format!("`{}`", path.display()))
     }
 
-    async fn perform(state: &Path, scenario: &Scenario) -> anyhow::Result<ExitCode> {
-        let mut stage = Stage::set(state, Setting::default()).await?;
+    async fn perform(state: &Path, setting: Setting, scenario: &Scenario) -> anyhow::Result<ExitCode> {
+        let mut stage = Stage::set(state, setting).await?;
         let played = play(&mut stage, scenario, |line| say(&format!("> {line}"))).await;
         say(&format!("\nWhat people saw:\n{}", stage.transcript()));
         stage.strike().await?;
@@ -351,8 +376,8 @@ mod sandbox {
         }
     }
 
-    async fn serve(state: &Path) -> anyhow::Result<ExitCode> {
-        let stage = Stage::set(state, Setting::default()).await?;
+    async fn serve(state: &Path, setting: Setting) -> anyhow::Result<ExitCode> {
+        let stage = Stage::set(state, setting).await?;
         describe(state, &stage);
         let shutdown = CancellationToken::new();
         super::cancel_on_signal(shutdown.clone()).await?;
@@ -380,6 +405,13 @@ mod sandbox {
             slack.bot_token(),
             slack.app_token()
         ));
-        say("Stanch itself is connected to all three. `--scenario FILE` plays an incident with it. Ctrl-C ends it.");
+        if let Some(discord) = stage.discord() {
+            say(&format!(
+                "Discord emulator on {}, for clients that take another address (this token means nothing elsewhere):",
+                discord.url()
+            ));
+            say(&format!("  export DISCORD_API_URL={}/api DISCORD_BOT_TOKEN={}", discord.url(), discord.token()));
+        }
+        say("Stanch itself is connected to all of them. `--scenario FILE` plays an incident with it. Ctrl-C ends it.");
     }
 }

@@ -148,7 +148,8 @@ pub trait Chat: Send + Sync {
     /// Puts files of evidence into the thread under `root`, with a message.
     ///
     /// # Guarantees
-    /// All of them in one message, or none. Every byte arrives as it is, so that the hashes in the message hold.
+    /// All of them, or none: in one message, or in as few as the platform takes them in. Every byte arrives as it is, so that the hashes in
+    /// the message hold.
     ///
     /// # Caveats
     /// Whoever reads the channel can read and keep the files, and the platform keeps them by its own rules: the caller decides what may be

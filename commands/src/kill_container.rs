@@ -48,7 +48,6 @@ pub const BY_PRIVILEGED_POD: &str = "kill-container by a privileged pod";
 const ENDED_DEADLINE_S: u32 = 240;
 
 /// Which way leads onto the node.
-#[expect(clippy::large_enum_variant, reason = "there is one of them, for the time of a plan")]
 enum Way<'c> {
     Pod(&'c PrivilegedPod),
     Ssh(Box<Hops>),

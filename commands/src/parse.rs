@@ -279,7 +279,7 @@ fn split(text: &str) -> Result<Vec<String>, UsageError> {
     let mut quoted = false;
     for c in text.chars() {
         match c {
-            '"' | '“' | '”' | '„' => {
+            c if is_quotation_mark(c) => {
                 quoted = !quoted;
                 word.get_or_insert_default();
             }
@@ -293,6 +293,17 @@ fn split(text: &str) -> Result<Vec<String>, UsageError> {
     }
     words.extend(word);
     Ok(words)
+}
+
+/// A value as one word, or as the end of one: whatever it holds, [`parse`] reads nothing else from it. There is no way to write a quotation
+/// mark inside of quotation marks, so each becomes an apostrophe.
+#[must_use]
+pub fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace(is_quotation_mark, "'"))
+}
+
+fn is_quotation_mark(c: char) -> bool {
+    matches!(c, '"' | '“' | '”' | '„')
 }
 
 fn words_of(command: &'static Definition) -> impl Iterator<Item = &'static str> {

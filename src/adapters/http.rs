@@ -44,24 +44,47 @@ pub fn ahead_s(headers: &HeaderMap) -> Option<i64> {
     Some(there.as_second().saturating_sub(Timestamp::now().as_second()))
 }
 
+/// Connections, which are kept for the next call.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    client: Client<HttpsConnector<HttpConnector>, String>,
+}
+
+impl Calls {
+    /// Calls over TLS, or in plain text if the caller knows that it is this machine.
+    ///
+    /// # Errors
+    /// Why the connection cannot be set up, for people.
+    pub fn new(is_loopback: bool) -> Result<Self, String> {
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector(is_loopback)?) })
+    }
+
+    /// Calls once.
+    ///
+    /// # Errors
+    /// Why there is no answer, for people.
+    pub async fn call(&self, method: Method, url: &str, headers: HeaderMap, body: String) -> Result<Answer, String> {
+        let mut request = Request::builder().method(method).uri(url).body(body).map_err(|error| error.to_string())?;
+        *request.headers_mut() = headers;
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| words(&error))?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_LIMIT_BYTES).collect().await.map_err(|error| error.to_string())?;
+            Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes().to_vec() })
+        };
+        match tokio::time::timeout(LIMIT, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
+        }
+    }
+}
+
 /// Calls once: over TLS, or in plain text if the caller knows that it is this machine.
 ///
 /// # Errors
 /// Why there is no answer, for people.
 pub async fn call(method: Method, url: &str, headers: HeaderMap, body: String, is_loopback: bool) -> Result<Answer, String> {
-    let mut request = Request::builder().method(method).uri(url).body(body).map_err(|error| error.to_string())?;
-    *request.headers_mut() = headers;
-    let client: Client<HttpsConnector<HttpConnector>, String> = Client::builder(TokioExecutor::new()).build(connector(is_loopback)?);
-    let exchange = async {
-        let response = client.request(request).await.map_err(|error| words(&error))?;
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_LIMIT_BYTES).collect().await.map_err(|error| error.to_string())?;
-        Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes().to_vec() })
-    };
-    match tokio::time::timeout(LIMIT, exchange).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
-    }
+    Calls::new(is_loopback)?.call(method, url, headers, body).await
 }
 
 /// TLS with the roots of this machine; plain text if the caller knows that it is this machine.

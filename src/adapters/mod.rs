@@ -1,9 +1,12 @@
 //! Implementations of the ports. They never import each other.
 
 pub mod audit;
+pub mod chats;
 pub mod compute;
+pub mod cut;
 pub mod data;
 pub mod deliveries;
+pub mod discord;
 pub mod evidence;
 pub mod http;
 pub mod kubernetes;

@@ -86,8 +86,8 @@ pub struct Settings {
     pub node_access: NodeAccess,
     /// The channels in which mutations may be asked for, with their default clusters.
     pub channels: BTreeMap<ChannelRef, ClusterName>,
-    /// The channel that sees the signed head of the log at every start and every day, if there is one.
-    pub witness: Option<ChannelRef>,
+    /// The channels that see the signed head of the log at every start and every day.
+    pub witnesses: Vec<ChannelRef>,
     /// Least time between two public messages in one channel.
     pub pace: Duration,
     /// Most bytes of redacted evidence that one step shows in the chat; `None` for nothing.

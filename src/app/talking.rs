@@ -73,13 +73,16 @@ impl Stanch {
     /// Posts the signed head of the log, once a day (UTC) and at every start, where nobody who works on incidents needs a right: what the
     /// incident channels saw may be deleted there.
     pub(super) async fn witness_daily(&mut self, now: Timestamp) {
-        let Some(channel) = self.parts.settings.witness.clone() else { return };
         let today = now.to_zoned(TimeZone::UTC).date();
-        if self.broken.is_some() || self.witnessed_on.replace(today) == Some(today) {
+        if self.parts.settings.witnesses.is_empty() || self.broken.is_some() || self.witnessed_on.replace(today) == Some(today) {
             return;
         }
         match self.parts.log.checkpoint().await {
-            Ok(note) => self.outbox.channel(&channel, Say::Checkpoint { moment: "a start or a new day", note }),
+            Ok(note) => {
+                for channel in &self.parts.settings.witnesses {
+                    self.outbox.channel(channel, Say::Checkpoint { moment: "a start or a new day", note: note.clone() });
+                }
+            }
             Err(failed) => self.stop_for(failed),
         }
     }

@@ -196,7 +196,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::type_complexity, reason = "a table")]
     fn the_ladder_is_climbed_as_far_as_it_takes_and_the_look_decides() {
         let (run, end) = ("CONTAINER_RUNNING", "CONTAINER_EXITED");
         let [stop, kill, remove] = ["crictl stop --timeout 10", "crictl stop", "crictl rm -f"];

@@ -5,6 +5,7 @@
 //! a Kubernetes node and its Compute instance agree.
 
 pub mod compute;
+pub mod discord;
 pub mod kubernetes;
 pub mod scenario;
 pub mod server;

@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-/// The largest request body that an emulator reads, in bytes. The largest real one is a Slack view or a pod manifest, well under 1 MiB.
-const BODY_LIMIT_BYTES: usize = 4 << 20;
+/// The largest request body that an emulator reads, in bytes. The largest real one is a Discord message with a file of 10 MiB; one that is a
+/// little larger must reach the emulator too, which refuses it in Discord's words.
+const BODY_LIMIT_BYTES: usize = 12 << 20;
 
 /// One request that an emulator received, and what became of it.
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@
 use std::process::Command;
 
 use secrecy::ExposeSecret as _;
-use stanch::config::{Access, Bucket, Config, Evidence, SecretSource, Ssh, private_key, secret};
+use stanch::config::{Access, Bucket, Config, Discord, Emoji, Evidence, SecretSource, Ssh, private_key, secret};
+use stanch::core::identity::{ChannelRef, Platform};
 use stanch::core::policy::Policy;
 use stanch_commands::runtime::{NodeAccess, SshLogin};
 
@@ -19,6 +20,13 @@ app_token_file = "app"
 [[channels]]
 slack = "C1"
 "#;
+
+const DISCORD: &str = r#"
+[discord]
+bot_token_env = "DISCORD"
+application_id = "1"
+guild_id = "2"
+[[channels]]"#;
 
 fn problems(text: &str) -> Vec<String> {
     Config::from_toml(text).unwrap_err().0
@@ -39,18 +47,32 @@ fn the_shipped_files_are_good() {
 #[test]
 fn what_is_left_out_has_a_default() {
     let config = Config::from_toml(GOOD).unwrap();
-    assert_eq!(config.channels, [("C1".to_owned(), "a".parse().unwrap())].into());
-    assert_eq!((config.slack.bot_token, config.slack.app_token), (SecretSource::Env("BOT".into()), SecretSource::File("app".into())));
-    assert_eq!(config.witness, None);
-    assert_eq!((config.compute_endpoint, config.slack.emoji.yes.as_str()), (None, "white_check_mark"));
+    let of = |platform, id: &str| ChannelRef { platform, id: id.into() };
+    assert_eq!(config.channels, [(of(Platform::Slack, "C1"), "a".parse().unwrap())].into());
+    let slack = config.slack.unwrap();
+    assert_eq!((slack.bot_token, slack.app_token), (SecretSource::Env("BOT".into()), SecretSource::File("app".into())));
+    assert_eq!((config.compute_endpoint, slack.emoji.yes.as_str(), config.discord), (None, "white_check_mark", None));
+    assert_eq!(config.witnesses, []);
+    let config =
+        Config::from_toml(&GOOD.replace("slack = \"C1\"", "slack = \"C1\"\ndiscord = \"7\"").replace("[[channels]]", DISCORD)).unwrap();
+    let expected = Discord {
+        bot_token: SecretSource::Env("DISCORD".into()),
+        application_id: "1".into(),
+        guild_id: "2".into(),
+        global_commands: false,
+        emoji: Emoji { yes: "✅".into(), no: "❌".into(), halt: "🛑".into() },
+    };
+    assert_eq!(config.discord, Some(expected));
+    let cluster = || "a".parse().unwrap();
+    assert_eq!(config.channels, [(of(Platform::Slack, "C1"), cluster()), (of(Platform::Discord, "7"), cluster())].into());
 }
 
 #[test]
 fn a_second_channel_may_witness_the_log() {
-    let config = Config::from_toml(&format!("{GOOD}[audit]\nchannel = \"C2\"")).unwrap();
-    assert_eq!(config.witness.as_deref(), Some("C2"));
-    let found = problems(&format!("{GOOD}[audit]\nchannel = \"#audit\""));
-    assert_eq!(found, ["[audit]: `channel` must be the id of a Slack channel, such as `C012ABCDEF`, not its name"]);
+    let config = Config::from_toml(&format!("{GOOD}[audit]\nslack = \"C2\"")).unwrap();
+    assert_eq!(config.witnesses, [ChannelRef { platform: Platform::Slack, id: "C2".into() }]);
+    let found = problems(&format!("{GOOD}[audit]\nslack = \"#audit\""));
+    assert_eq!(found, ["[audit]: `slack` must be the id of a Slack channel, such as `C012ABCDEF`, not its name"]);
 }
 
 #[test]
@@ -118,11 +140,19 @@ fn every_mistake_is_named() {
         assert!(GOOD.contains(old));
         assert_eq!(problems(&GOOD.replacen(old, new, 1)), [problem]);
     }
+}
+
+#[test]
+fn what_a_whole_file_lacks_is_named() {
     let two = GOOD.to_owned() + "[clusters.b]\nproject = \"p\"\nlocation = \"z\"\nin_cluster = true\n";
     assert_eq!(problems(&two), ["[channels.1]: needs `cluster`, unless there is exactly one"]);
     assert_eq!(
         problems(""),
-        ["there is no [clusters.NAME]", "there is no [slack]", "there is no [[channels]], so nothing could be asked for anywhere"]
+        [
+            "there is no [clusters.NAME]",
+            "there is neither [slack] nor [discord]",
+            "there is no [[channels]], so nothing could be asked for anywhere"
+        ]
     );
 }
 
@@ -194,6 +224,29 @@ fn a_bucket_is_a_bucket_or_a_folder() {
     assert_eq!(bucket("gs://example-evidence"), gcs("example-evidence", ""));
     assert_eq!(bucket("gs://example-evidence/stanch/prod/"), gcs("example-evidence", "stanch/prod"));
     assert_eq!(bucket("file:///mnt/evidence"), Some(Bucket::Folder("/mnt/evidence".into())));
+}
+
+#[test]
+fn every_mistake_about_discord_is_named() {
+    let discord = GOOD.replace("[[channels]]", DISCORD);
+    for (old, new, problem) in [
+        (
+            "\"1\"",
+            "\"Stanch\"",
+            "[discord]: `application_id` must be the id of a Discord application in quotation marks, such as \"1181250000004194305\", not its name",
+        ),
+        ("guild_id = \"2\"", "", "[discord]: needs `guild_id`"),
+        (
+            "\"2\"",
+            "\"2\"\n[discord.emoji]\nyes = \":x:\"",
+            "[discord.emoji]: `yes` must be an emoji, such as `✅`, or NAME:ID for one of the server",
+        ),
+        ("\"2\"", "\"2\"\n[discord.emoji]\nyes = \"❌\"", "[discord.emoji]: `yes`, `no` and `halt` must differ"),
+        ("slack = \"C1\"", "", "[channels.1]: needs `slack` or `discord`"),
+    ] {
+        assert_eq!(problems(&discord.replacen(old, new, 1)), [problem]);
+    }
+    assert_eq!(problems(&GOOD.replace("slack = \"C1\"", "discord = \"7\"")), ["[channels.1]: `discord` needs [discord]"]);
 }
 
 #[test]

@@ -56,8 +56,10 @@ impl Clinic {
         for cluster in config.clusters.values_mut() {
             cluster.access = Access::Kubeconfig { path: path.clone(), context: "sandbox".into() };
         }
-        config.slack.bot_token = SecretSource::File(file("bot-token", &slack.bot_token()));
-        config.slack.app_token = SecretSource::File(file("app-token", &slack.app_token()));
+        config.discord = None;
+        let settings = config.slack.as_mut().unwrap();
+        settings.bot_token = SecretSource::File(file("bot-token", &slack.bot_token()));
+        settings.app_token = SecretSource::File(file("app-token", &slack.app_token()));
         config.compute_endpoint = Some(compute.url().parse().unwrap());
         let policy = include_str!("../../config/policy.toml").to_owned();
         Self { kubernetes, compute, slack, folder, config, policy }
@@ -82,6 +84,7 @@ impl Clinic {
             policy: self.policy.clone(),
             data: self.data(),
             slack_api: Some(self.slack.api_url()),
+            discord_api: None,
             clock: Arc::new(SystemClock),
             pace: Duration::ZERO,
         };
@@ -203,7 +206,7 @@ async fn what_cannot_be_reached_is_found() {
     for cluster in clinic.config.clusters.values_mut() {
         cluster.access = Access::Kubeconfig { path: "/nowhere".into(), context: "sandbox".into() };
     }
-    clinic.config.slack.bot_token = SecretSource::File("/nowhere".into());
+    clinic.config.slack.as_mut().unwrap().bot_token = SecretSource::File("/nowhere".into());
     let found = clinic.findings().await;
     let starts = ["fail Slack, settings: ", "fail cluster sandbox, settings: cannot set up cluster `sandbox`"];
     assert!(found.len() == 2 && found.iter().zip(starts).all(|(found, start)| found.starts_with(start)), "{found:#?}");
@@ -269,7 +272,7 @@ async fn what_slack_refuses_is_found() {
     let mut clinic = Clinic::with(&workspace).await;
     drop(clinic.log());
     assert_eq!(clinic.findings().await, ["fail Slack, scopes: missing: reactions:read"]);
-    clinic.config.slack.team_id = Some("T0ANOTHER".into());
+    clinic.config.slack.as_mut().unwrap().team_id = Some("T0ANOTHER".into());
     let found = clinic.findings().await;
     assert!(found.iter().any(|line| line.starts_with("fail Slack, bot token: it is of workspace T")), "{found:#?}");
     for name in ["bot-token", "app-token"] {

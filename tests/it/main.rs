@@ -8,6 +8,8 @@ mod compute_plans;
 mod config;
 mod control_plane;
 mod core;
+mod discord_adapter;
+mod discord_emulator;
 mod doctor;
 mod evidence_bucket;
 mod evidence_gcs;

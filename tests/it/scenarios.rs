@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use stanch::sandbox::scenario::{Scenario, Setting, Stage, play};
+use stanch::sandbox::scenario::{ChatChoice, Scenario, Setting, Stage, play};
 use stanch::sandbox::world::World;
 
 use crate::control_plane::ControlPlane;
@@ -19,14 +19,16 @@ fn scenarios() -> Vec<PathBuf> {
     files
 }
 
-async fn plays(file: PathBuf) {
+async fn plays(file: PathBuf, chat: ChatChoice) {
     let scenario = Scenario::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut stage = Stage::set(folder.path(), Setting::default()).await.unwrap();
+    let mut stage = Stage::set(folder.path(), Setting { chat, ..Setting::default() }).await.unwrap();
     if let Err(failed) = play(&mut stage, &scenario, |_| ()).await {
         panic!("{}: {failed}\n{}", file.display(), stage.transcript());
     }
     assert_eq!(stage.slack().violations(), Vec::<String>::new(), "{}", file.display());
+    let of_discord = stage.discord().map(|discord| discord.violations()).unwrap_or_default();
+    assert_eq!(of_discord, Vec::<String>::new(), "{}", file.display());
     assert_eq!(stage.compute().overlapping_operations(), Vec::<String>::new(), "{}", file.display());
     stage.strike().await.unwrap();
 }
@@ -36,10 +38,24 @@ async fn every_scenario_holds() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     assert!(scenarios().len() >= 9);
     // Most of the time is waiting for paces, polls and deadlines.
-    let mut playing: tokio::task::JoinSet<()> = scenarios().into_iter().map(plays).collect();
+    let mut playing: tokio::task::JoinSet<()> = scenarios().into_iter().map(|file| plays(file, ChatChoice::Slack)).collect();
     while let Some(played) = playing.join_next().await {
         played.unwrap();
     }
+}
+
+/// The same files on Discord, where people fill in options, press "Show it" for what cannot be shown to them alone otherwise, and see the
+/// same; but for what Slack alone lets them type.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_scenario_holds_on_discord() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let files = scenarios().into_iter().filter(|file| !file.ends_with("typed-on-slack.txt"));
+    let mut playing: tokio::task::JoinSet<()> = files.map(|file| plays(file, ChatChoice::Discord)).collect();
+    let mut failed = Vec::new();
+    while let Some(played) = playing.join_next().await {
+        failed.extend(played.err().map(|error| error.to_string().lines().take(4).collect::<Vec<_>>().join("\n")));
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 /// The whole quarantine on a real control plane: its API server, controllers and scheduler, with the emulated Compute project.

@@ -117,13 +117,13 @@ fn within(mut blocks: Vec<(bool, Value)>, most: usize) -> Vec<Value> {
 
 /// The part that a block becomes; `whole` is the room that is left for parts that stay whole.
 fn part(block: &Block, emoji: &Emoji, whole: &mut usize) -> Option<Part> {
-    let plain = |words: &str| Line { mark: None, label: None, words: clean(words) };
+    let plain = |words: &str| Line { mark: None, label: None, words: cut::clean(words) };
     let flexible = |setting, title, lines: Vec<Line>| {
         let lines: Vec<Line> = lines.into_iter().flat_map(Line::broken).collect();
         (!lines.is_empty()).then_some(Part::Flexible { setting, title, lines })
     };
     let mut fixed = |words: &str, most, block: fn(&str) -> Value| {
-        let words = cut::short(&clean(words), most);
+        let words = cut::short(&cut::clean(words), most);
         let Some(left) = whole.checked_sub(cut::cost(&words)) else { return flexible(Setting::Lines, None, vec![plain(&words)]) };
         *whole = left;
         (!words.is_empty()).then(|| Part::Fixed(block(&words)))
@@ -194,11 +194,7 @@ fn set(setting: Setting, title: Option<&'static str>, lines: &[Line], share: usi
     let room = share.saturating_sub(title.map_or(0, str::len));
     let fitting = cut::fitting(&costs, room);
     let left_out = lines.len().saturating_sub(fitting);
-    let note = match left_out {
-        0 => None,
-        1 => Some("… 1 more line".to_owned()),
-        _ => Some(format!("… {left_out} more lines")),
-    };
+    let note = cut::note(left_out);
     let mut chunks: Vec<Vec<&Line>> = vec![vec![]];
     let mut filled = 0;
     for (line, cost) in lines.iter().zip(costs).take(fitting) {
@@ -345,16 +341,6 @@ fn escaped(words: &str) -> String {
     words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// One line without characters that hide, reorder or fake others: a line break would let a label look like a step of its own.
-fn clean(words: &str) -> String {
-    let shown = |character: char| match character {
-        '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' => char::REPLACEMENT_CHARACTER,
-        character if character.is_control() => ' ',
-        character => character,
-    };
-    words.chars().map(shown).collect()
-}
-
 /// Slack formats this text and nothing else of a message, so what could format becomes a character that looks alike.
 fn unformatted(words: &str) -> String {
     let mut previous = ' ';
@@ -379,13 +365,13 @@ fn fallback(message: &Message) -> String {
     let mut lines: Vec<String> = Vec::new();
     for block in &message.blocks {
         match block {
-            Block::Heading(words) | Block::Fine(words) => lines.push(clean(words)),
-            Block::Text(words) | Block::Code(words) => lines.extend(words.lines().map(clean)),
+            Block::Heading(words) | Block::Fine(words) => lines.push(cut::clean(words)),
+            Block::Text(words) | Block::Code(words) => lines.extend(words.lines().map(cut::clean)),
             Block::List { title, items } => {
-                lines.extend(std::iter::once(format!("{title}:")).chain(items.iter().map(|item| format!("- {}", clean(item)))))
+                lines.extend(std::iter::once(format!("{title}:")).chain(items.iter().map(|item| format!("- {}", cut::clean(item)))))
             }
-            Block::Steps(steps) => lines.extend(steps.iter().map(|(_, words)| clean(words))),
-            Block::Table(rows) => lines.extend(rows.iter().map(|(label, words)| format!("{label}: {}", clean(words)))),
+            Block::Steps(steps) => lines.extend(steps.iter().map(|(_, words)| cut::clean(words))),
+            Block::Table(rows) => lines.extend(rows.iter().map(|(label, words)| format!("{label}: {}", cut::clean(words)))),
             Block::Voting => {}
         }
     }

@@ -1,13 +1,15 @@
 //! Scenarios: a text that says who does what, what the world does, and what must be seen; played on the emulators with the production bot.
 
+mod on_discord;
 mod script;
 mod stage;
 
 use std::time::Duration;
 
+use self::on_discord::Whose;
 use self::script::{Expected, Line, Step};
 pub use self::script::{Scenario, ScriptError};
-pub use self::stage::{Setting, Stage, StageError};
+pub use self::stage::{ChatChoice, Setting, Stage, StageError};
 
 /// How long an expectation is waited for. A whole quarantine takes seconds; a drain that meets a budget two minutes.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -52,12 +54,9 @@ pub async fn play(stage: &mut Stage, scenario: &Scenario, mut told: impl FnMut(&
 
 async fn expect(stage: &Stage, expected: &Expected) -> Result<(), StageError> {
     match expected {
-        Expected::InChannel(words) => stage.sees(words, |entry| entry.thread_ts.is_none() && entry.only_for.is_none(), PATIENCE).await,
-        Expected::InThread(words) => stage.sees(words, |entry| entry.thread_ts.is_some() && entry.only_for.is_none(), PATIENCE).await,
-        Expected::Reads { who, words } => {
-            let user = stage.user(who)?;
-            stage.sees(words, move |entry| entry.only_for.as_deref() == Some(user.as_str()), PATIENCE).await
-        }
+        Expected::InChannel(words) => stage.sees(words, Whose::Channel, PATIENCE).await,
+        Expected::InThread(words) => stage.sees(words, Whose::Thread, PATIENCE).await,
+        Expected::Reads { who, words } => stage.sees(words, Whose::Reader(who), PATIENCE).await,
         Expected::NoWrites => stage.nothing_was_written(),
         Expected::Isolated => stage.is_isolated(),
         Expected::Holds { api, path, value } => stage.holds(*api, path, value),

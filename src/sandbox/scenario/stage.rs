@@ -15,11 +15,14 @@ use stanch_commands::target::RequestId;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::on_discord::{OnDiscord, Whose};
 use super::script::{Api, Happening};
 use crate::bot::Bot;
 use crate::config::{Access, Config, Evidence, SecretSource};
+use crate::core::identity::Platform;
 use crate::ports::Clock;
 use crate::sandbox::compute::{ComputeEmulator, ComputeEmulatorError};
+use crate::sandbox::discord::{DiscordEmulator, DiscordEmulatorError, GatewayDrop};
 use crate::sandbox::kubernetes::{KubernetesEmulator, KubernetesEmulatorError};
 use crate::sandbox::server::{Fault, FaultRule};
 use crate::sandbox::slack::{Entry, SlackEmulator, SlackEmulatorError, Workspace};
@@ -52,6 +55,9 @@ pub enum StageError {
     /// Slack would not let a person do that.
     #[error(transparent)]
     Slack(#[from] SlackEmulatorError),
+    /// Discord would not let a person do that.
+    #[error(transparent)]
+    Discord(#[from] DiscordEmulatorError),
     /// The world cannot change like that.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesEmulatorError),
@@ -75,6 +81,29 @@ pub struct Setting {
     pub cluster: Option<(PathBuf, String)>,
     /// What becomes of evidence beyond the data folder.
     pub evidence: Evidence,
+    /// Where people are.
+    pub chat: ChatChoice,
+}
+
+/// The chat platforms of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChatChoice {
+    /// Slack.
+    #[default]
+    Slack,
+    /// Discord.
+    Discord,
+    /// Both, with the bot connected to both. Scenarios are played on Slack.
+    Both,
+}
+
+impl ChatChoice {
+    fn has(self, platform: Platform) -> bool {
+        match platform {
+            Platform::Slack => self != Self::Discord,
+            Platform::Discord => self != Self::Slack,
+        }
+    }
 }
 
 /// The emulators and the bot.
@@ -85,6 +114,7 @@ pub struct Stage {
     compute: ComputeEmulator,
     slack: SlackEmulator,
     workspace: Workspace,
+    discord: Option<OnDiscord>,
     state: PathBuf,
     clock: Arc<ShiftedClock>,
     /// The pod that reaches nodes, if it was switched on.
@@ -125,9 +155,16 @@ impl Stage {
         std::fs::write(state.join("kubeconfig"), kubernetes.kubeconfig())?;
         std::fs::write(state.join("bot-token"), slack.bot_token())?;
         std::fs::write(state.join("app-token"), slack.app_token())?;
+        let mut discord = None;
+        if setting.chat.has(Platform::Discord) {
+            let server = OnDiscord::start().await?;
+            std::fs::write(state.join("discord-token"), server.emulator.token())?;
+            discord = Some(server);
+        }
         let clock = Arc::new(ShiftedClock::default());
         let state = state.to_owned();
-        let mut stage = Self { setting, world, kubernetes, compute, slack, workspace, state, clock, privileged_pod: None, bot: None };
+        let mut stage =
+            Self { setting, world, kubernetes, compute, slack, workspace, discord, state, clock, privileged_pod: None, bot: None };
         stage.begin().await?;
         Ok(stage)
     }
@@ -156,10 +193,24 @@ impl Stage {
         &self.slack
     }
 
+    /// The Discord emulator, if there is one.
+    #[must_use]
+    pub fn discord(&self) -> Option<&DiscordEmulator> {
+        self.discord.as_ref().map(|server| &server.emulator)
+    }
+
     /// Everything that was said, as people saw it.
     #[must_use]
     pub fn transcript(&self) -> String {
-        self.slack.look(|view| view.to_string())
+        match self.played_on_discord() {
+            Some(server) => server.emulator.look(|view| view.to_string()),
+            None => self.slack.look(|view| view.to_string()),
+        }
+    }
+
+    /// The server, if that is where people are.
+    fn played_on_discord(&self) -> Option<&OnDiscord> {
+        self.discord.as_ref().filter(|_| self.setting.chat == ChatChoice::Discord)
     }
 
     /// Ends the bot and the emulators.
@@ -171,6 +222,9 @@ impl Stage {
         self.kubernetes.stop().await;
         self.compute.stop().await;
         self.slack.stop().await;
+        if let Some(server) = self.discord {
+            server.emulator.stop().await;
+        }
         ended
     }
 
@@ -184,14 +238,24 @@ impl Stage {
         config.form = self.setting.form;
         config.evidence = self.setting.evidence.clone();
         config.privileged_pod.clone_from(&self.privileged_pod);
-        config.slack.bot_token = SecretSource::File(self.state.join("bot-token"));
-        config.slack.app_token = SecretSource::File(self.state.join("app-token"));
+        if let Some(slack) = &mut config.slack {
+            slack.bot_token = SecretSource::File(self.state.join("bot-token"));
+            slack.app_token = SecretSource::File(self.state.join("app-token"));
+        }
+        if let Some(discord) = &mut config.discord {
+            discord.bot_token = SecretSource::File(self.state.join("discord-token"));
+        }
+        let chat = self.setting.chat;
+        config.slack = config.slack.filter(|_| chat.has(Platform::Slack));
+        config.discord = config.discord.filter(|_| chat.has(Platform::Discord));
+        config.channels.retain(|channel, _| chat.has(channel.platform));
         config.compute_endpoint = Some(self.compute.url().parse()?);
         Ok(Bot {
             config,
             policy: include_str!("../../../config/policy.toml").to_owned(),
             data: self.state.join("data"),
             slack_api: Some(self.slack.api_url()),
+            discord_api: self.discord.as_ref().map(|server| format!("{}/api/v10", server.emulator.url())),
             clock: self.clock.clone(),
             pace: PACE,
         })
@@ -219,6 +283,9 @@ impl Stage {
             return Err(StageError::Bot(why));
         }
         self.bot = Some(Life { runtime, shutdown, ended });
+        if !self.setting.chat.has(Platform::Slack) {
+            return Ok(());
+        }
         // The sockets open a moment later.
         let open = self.slack.wait_until(|view| view.connections() > 0, GRACE).await;
         open.map_err(|_| StageError::Bot("it opened no socket".into()))
@@ -256,13 +323,20 @@ impl Stage {
         self.clock.0.fetch_add(i64::from(minutes) * 60, Ordering::Relaxed);
     }
 
-    pub(super) fn user(&self, name: &str) -> Result<String, StageError> {
+    fn user(&self, name: &str) -> Result<String, StageError> {
         let found = self.workspace.users.iter().find(|user| user.name == name).map(|user| user.id.clone());
         let names = || self.workspace.users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ");
         found.ok_or_else(|| StageError::Nobody(name.to_owned(), names()))
     }
 
     pub(super) async fn types(&self, who: &str, channel: Option<&str>, command: &str) -> Result<(), StageError> {
+        let command = match command.contains(REQUEST) {
+            true => command.replace(REQUEST, &self.newest_request().await?),
+            false => command.to_owned(),
+        };
+        if let Some(server) = self.played_on_discord() {
+            return server.types(who, channel, &command).await;
+        }
         let channel = match channel {
             None => CHANNEL.to_owned(),
             Some(name) => {
@@ -270,25 +344,30 @@ impl Stage {
                 found.map(|channel| channel.id.clone()).ok_or_else(|| StageError::NoChannel(name.to_owned()))?
             }
         };
-        let command = match command.contains(REQUEST) {
-            true => command.replace(REQUEST, &self.newest_request().await?),
-            false => command.to_owned(),
-        };
         self.slack.type_command(&self.user(who)?, &channel, &command).await.map(drop)?;
         Ok(())
     }
 
     pub(super) async fn reacts(&self, who: &str, emoji: &str) -> Result<(), StageError> {
+        if let Some(server) = self.played_on_discord() {
+            return server.reacts(who, emoji, GRACE).await;
+        }
         let plan = self.newest("plan message", "Approve").await?;
         Ok(self.slack.react(&self.user(who)?, CHANNEL, &plan.0, emoji).await?)
     }
 
     pub(super) async fn takes_back(&self, who: &str, emoji: &str) -> Result<(), StageError> {
+        if let Some(server) = self.played_on_discord() {
+            return server.takes_back(who, emoji, GRACE).await;
+        }
         let plan = self.newest("plan message", "Approve").await?;
         Ok(self.slack.unreact(&self.user(who)?, CHANNEL, &plan.0, emoji).await?)
     }
 
     pub(super) async fn presses(&self, who: &str, label: &str) -> Result<(), StageError> {
+        if let Some(server) = self.played_on_discord() {
+            return server.presses(who, label, GRACE).await;
+        }
         let (ts, action) = self.newest("button", label).await?;
         self.slack.click(&self.user(who)?, CHANNEL, &ts, &action).await.map(drop)?;
         Ok(())
@@ -296,9 +375,14 @@ impl Stage {
 
     /// The request of the newest plan message.
     async fn newest_request(&self) -> Result<String, StageError> {
-        let (plan, _) = self.newest("plan message", "Approve").await?;
-        let entries = self.slack.channel_transcript(CHANNEL);
-        let text = entries.iter().find(|entry| entry.ts == plan).map(Entry::visible_text).unwrap_or_default();
+        let text = match self.played_on_discord() {
+            Some(server) => server.newest("plan message", "Approve", GRACE).await?.0.visible_text(),
+            None => {
+                let (plan, _) = self.newest("plan message", "Approve").await?;
+                let entries = self.slack.channel_transcript(CHANNEL);
+                entries.iter().find(|entry| entry.ts == plan).map(Entry::visible_text).unwrap_or_default()
+            }
+        };
         let word = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
         let id = text.split(word).find(|word| word.parse::<RequestId>().is_ok());
         id.map(ToOwned::to_owned).ok_or_else(|| StageError::NotThere("request id in the plan message".into(), text))
@@ -312,8 +396,20 @@ impl Stage {
         found.map_err(|timed_out| StageError::NotThere(format!("{what} with `{label}`"), timed_out.transcript))
     }
 
-    pub(super) async fn sees(&self, words: &str, who: impl Fn(&Entry) -> bool, patience: Duration) -> Result<(), StageError> {
-        let holds = |entry: &Entry| who(entry) && squeezed(&entry.visible_text()).contains(&squeezed(words));
+    pub(super) async fn sees(&self, words: &str, whose: Whose<'_>, patience: Duration) -> Result<(), StageError> {
+        if let Some(server) = self.played_on_discord() {
+            return server.sees(words, whose, patience).await;
+        }
+        let reader = match whose {
+            Whose::Reader(name) => Some(self.user(name)?),
+            Whose::Channel | Whose::Thread => None,
+        };
+        let sees = |entry: &Entry| match whose {
+            Whose::Channel => entry.thread_ts.is_none() && entry.only_for.is_none(),
+            Whose::Thread => entry.thread_ts.is_some() && entry.only_for.is_none(),
+            Whose::Reader(_) => entry.only_for == reader,
+        };
+        let holds = |entry: &Entry| sees(entry) && squeezed(&entry.visible_text()).contains(&squeezed(words));
         let everywhere: Vec<String> = self.workspace.channels.iter().map(|channel| channel.id.clone()).collect();
         let seen = self.slack.wait_until(|view| everywhere.iter().any(|id| view.channel_transcript(id).iter().any(&holds)), patience).await;
         seen.map_err(|timed_out| StageError::NotSo(format!("nobody sees that; {timed_out}")))
@@ -338,6 +434,10 @@ impl Stage {
             Happening::Node { name, answers: true } => self.kubernetes.set_node_ready(name)?,
             Happening::Node { name, answers: false } => self.kubernetes.set_node_unreachable(name)?,
             Happening::DeleteSnapshots { disk } => self.compute.delete_snapshots(disk)?,
+            Happening::CutSockets => match self.played_on_discord() {
+                Some(server) => server.emulator.drop_gateway(GatewayDrop::Cut),
+                None => self.slack.cut_sockets(),
+            },
             Happening::PrivilegedPods => {
                 let through: PrivilegedPod = serde_json::from_value(serde_json::json!({
                     "namespace": "stanch-privileged", "image": format!("registry.example/node-tools@sha256:{}", "5".repeat(64)),
@@ -346,7 +446,6 @@ impl Stage {
                 self.kubernetes.add_namespace(through.namespace.as_str());
                 self.privileged_pod = Some(through);
             }
-            Happening::CutSockets => self.slack.cut_sockets(),
         }
         Ok(())
     }
@@ -426,6 +525,6 @@ fn texts(value: &Value, field: &str) -> Vec<String> {
 }
 
 /// Every run of white space as one space.
-fn squeezed(text: &str) -> String {
+pub(super) fn squeezed(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

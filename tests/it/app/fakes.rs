@@ -65,7 +65,7 @@ pub struct Outside {
     /// There is a second place for evidence, and steps that collect have something to keep.
     pub copies: Mutex<bool>,
     /// A channel that sees the head of the log.
-    pub witness: Mutex<Option<ChannelRef>>,
+    pub witnesses: Mutex<Vec<ChannelRef>>,
     /// Redacted files are shown in the chat.
     pub attach: Mutex<bool>,
     /// How the next tries to copy, or to compare, fail.
@@ -114,7 +114,7 @@ impl Outside {
             log_broken: Mutex::default(),
             disk_full: Mutex::default(),
             copies: Mutex::default(),
-            witness: Mutex::default(),
+            witnesses: Mutex::default(),
             attach: Mutex::default(),
             copy_faults: Mutex::default(),
             uncopied: Mutex::default(),

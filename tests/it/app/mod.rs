@@ -68,7 +68,7 @@ fn begin(outside: &Arc<Outside>) -> Life {
             limits: Limits::default(),
             node_access: Default::default(),
             channels: [(channel(), facts.name.clone())].into(),
-            witness: outside.witness.lock().unwrap().clone(),
+            witnesses: outside.witnesses.lock().unwrap().clone(),
             pace: Duration::ZERO,
             own: Default::default(),
             attach_limit_bytes: outside.attach.lock().unwrap().then_some(1_024),
@@ -106,7 +106,7 @@ impl Theatre {
     /// With a channel that sees the head of the log.
     pub fn witnessed_in(channel: &ChannelRef) -> Self {
         let outside = Outside::new(crate::plans::facts(), Death::Never);
-        *outside.witness.lock().unwrap() = Some(channel.clone());
+        outside.witnesses.lock().unwrap().push(channel.clone());
         Self { life: begin(&outside), outside, deliveries: AtomicU64::new(0) }
     }
 

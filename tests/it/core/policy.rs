@@ -94,8 +94,10 @@ fn every_mistake_in_a_policy_is_named() {
         approval_expiry_s = 5
         [people.ann]
         slack = "U1"
+        discord = "7"
         [people.bob]
         slack = "U1"
+        discord = "7"
         [roles.responder]
         people = ["carl"]
         [[permits]]
@@ -116,6 +118,7 @@ fn every_mistake_in_a_policy_is_named() {
         problems.0,
         [
             "account `slack:U1` belongs to both `ann` and `bob`",
+            "account `discord:7` belongs to both `ann` and `bob`",
             "role `responder` names `carl`, who is not under [people]",
             "permit `p` names role `nobody`, which is not under [roles]",
             "permit `p` names command `quarentine`, which does not exist",

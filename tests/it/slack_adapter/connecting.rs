@@ -168,7 +168,7 @@ async fn shutting_down() {
 
 /// A log that is kept.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -184,7 +184,7 @@ impl io::Write for Log {
 impl Log {
     /// Keeps what this thread logs, which is everything in a test on one thread. The second subscriber does nothing: where there is only
     /// one, `tracing` asks the thread that comes first by a log line whether anybody wants it, and the threads of other tests do not.
-    fn of(filter: &str) -> (Self, (DefaultGuard, Dispatch)) {
+    pub(crate) fn of(filter: &str) -> (Self, (DefaultGuard, Dispatch)) {
         let second = Dispatch::new(tracing_subscriber::registry());
         let log = Self::default();
         let writer = log.clone();
@@ -192,7 +192,7 @@ impl Log {
         (log, (tracing::subscriber::set_default(subscriber.finish()), second))
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }

@@ -9,7 +9,7 @@
     reason = "test code fails by panicking"
 )]
 
-mod connecting;
+pub(crate) mod connecting;
 mod files;
 mod inbound;
 mod manifest;
