@@ -58,28 +58,73 @@ async fn every_scenario_holds_on_discord() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// The whole quarantine on a real control plane: its API server, controllers and scheduler, with the emulated Compute project.
+/// A real control plane with its API server, controllers and scheduler, whose nodes have the emulated Compute project's instances. Its controllers
+/// name pods themselves, so the scenarios' names are replaced.
+struct Real {
+    plane: ControlPlane,
+    suspect: String,
+    replica_set: String,
+}
+
+impl Real {
+    async fn start() -> Option<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let plane = ControlPlane::start_with(&World::compromised(), &[])?;
+        // Another cluster's nodes are not those of the emulated project.
+        if !plane.is_ours() {
+            crate::support::skip(
+                "scenarios on a control plane",
+                "the nodes of the cluster of STANCH_TEST_KUBECONFIG are not those of the emulated project",
+            );
+            return None;
+        }
+        let pods: kube::Api<Pod> = kube::Api::namespaced(plane.client(plane.context()).await, "shop");
+        let on_node = kube::api::ListParams::default().labels("app=cart").fields(&format!("spec.nodeName={NODE}"));
+        let suspect = pods.list(&on_node).await.unwrap().items.remove(0).metadata.name.unwrap();
+        let replica_set = suspect.rsplit_once('-').unwrap().0.to_owned();
+        Some(Self { plane, suspect, replica_set })
+    }
+
+    async fn plays(&self, text: &str) {
+        let text = text.replace("cart-7d4b9c6f5-x2x9q", &self.suspect).replace("cart-7d4b9c6f5", &self.replica_set);
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = Some((self.plane.kubeconfig().to_owned(), self.plane.context().to_owned()));
+        let mut stage = Stage::set(folder.path(), Setting { cluster, ..Setting::default() }).await.unwrap();
+        if let Err(failed) = play(&mut stage, &Scenario::parse(&text).unwrap(), |_| ()).await {
+            panic!("{failed}\n{}", stage.transcript());
+        }
+        stage.strike().await.unwrap();
+    }
+}
+
+/// The guide's Kubernetes commands one by one on a real control plane: the same scenario files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_guides_steps_on_a_real_control_plane() {
+    let Some(real) = Real::start().await else { return };
+    // The drain takes this one away.
+    real.plays(
+        "rosa: /stanch delete-workload pod shop/one-off --stop-now reason:\"it sends spam\"\n\
+         expect in channel: shop/one-off alone is deleted\namir reacts white_check_mark\nexpect amir reads: Counted: 1 of 2\n\
+         bea reacts white_check_mark\nexpect in thread: pod shop/one-off is gone",
+    )
+    .await;
+    real.plays(include_str!("../scenarios/step-by-step.txt")).await;
+    real.plays(include_str!("../scenarios/redeploy.txt")).await;
+    let pods: kube::Api<Pod> = kube::Api::namespaced(real.plane.client(real.plane.context()).await, "shop");
+    assert_eq!(pods.get_opt(&real.suspect).await.unwrap(), None);
+}
+
+/// The whole quarantine on a real control plane.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quarantine_on_a_real_control_plane() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let Some(plane) = ControlPlane::start_with(&World::compromised(), &[]) else { return };
-    // Another cluster's nodes are not those of the emulated project.
-    assert!(plane.is_ours(), "STANCH_TEST_KUBECONFIG is for the adapter's contract suite");
-    let client = plane.client(plane.context()).await;
+    let Some(real) = Real::start().await else { return };
+    real.plays(
+        "rosa: /stanch quarantine pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42\namir reacts white_check_mark\n\
+         expect in thread: is isolated: tag, firewall, addresses and group were read back",
+    )
+    .await;
+    let (client, suspect) = (real.plane.client(real.plane.context()).await, real.suspect);
     let pods: kube::Api<Pod> = kube::Api::namespaced(client.clone(), "shop");
-    let on_node = kube::api::ListParams::default().labels("app=cart").fields(&format!("spec.nodeName={NODE}"));
-    let suspect = pods.list(&on_node).await.unwrap().items.remove(0).metadata.name.unwrap();
-    let text = format!(
-        "rosa: /stanch quarantine pod shop/{suspect} incident:inc-42\namir reacts white_check_mark\n\
-         expect in thread: is isolated: tag, firewall, addresses and group were read back"
-    );
-    let folder = tempfile::tempdir().unwrap();
-    let cluster = Some((plane.kubeconfig().to_owned(), plane.context().to_owned()));
-    let mut stage = Stage::set(folder.path(), Setting { cluster, ..Setting::default() }).await.unwrap();
-    if let Err(failed) = play(&mut stage, &Scenario::parse(&text).unwrap(), |_| ()).await {
-        panic!("{failed}\n{}", stage.transcript());
-    }
-    stage.strike().await.unwrap();
 
     let nodes: kube::Api<Node> = kube::Api::all(client.clone());
     assert_eq!(nodes.get(NODE).await.unwrap().spec.unwrap().unschedulable, Some(true));
