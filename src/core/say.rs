@@ -181,8 +181,8 @@ pub enum Say {
     List {
         /// Open requests, as they stand.
         open: Vec<(RequestId, Request)>,
-        /// What is isolated, such as `node gke-1`, and the requests that did it.
-        isolated: Vec<(String, RequestId)>,
+        /// What was isolated, such as `node gke-1`, the requests that did it, and when that was last read back.
+        isolated: Vec<(String, RequestId, Timestamp)>,
         /// Requests whose evidence is not in the second place.
         not_copied: Vec<RequestId>,
     },
@@ -632,12 +632,14 @@ fn catalogue() -> Message {
     ])
 }
 
-fn list(open: &[(RequestId, Request)], isolated: &[(String, RequestId)], not_copied: &[RequestId]) -> Message {
+fn list(open: &[(RequestId, Request)], isolated: &[(String, RequestId, Timestamp)], not_copied: &[RequestId]) -> Message {
     let open: Vec<String> = open
         .iter()
         .map(|(id, request)| format!("{id}: {} ({}, asked by {})", title(&request.made.plan), stage(request), request.made.requester))
         .collect();
-    let isolated: Vec<String> = isolated.iter().map(|(what, by)| format!("{what}, by {by}")).collect();
+    // Nothing is read for a list, so it says of when it knows this.
+    let isolated: Vec<String> =
+        isolated.iter().map(|(what, by, at)| format!("{what}, by {by}, as last read back at {}", time(*at))).collect();
     let or_nothing = |title, items: Vec<String>| match items.is_empty() {
         true => bullets(title, &["none".to_owned()]),
         false => bullets(title, &items),
