@@ -284,15 +284,30 @@ impl Stanch {
         }
     }
 
-    /// Stops a run, if the person has a role in its scope.
+    /// Stops a run, or objects to one that has not begun, if the person has a role in its scope.
     pub(super) async fn halt(&mut self, id: &RequestId, person: &PersonId, subject: &Subject, reason: Option<String>) -> Say {
         let Some(request) = self.memory.state.requests.get(id) else { return Say::Rejected(Rejection::UnknownRequest) };
         let plan = &request.made.plan;
         let namespace = plan.suspects.first().map(|suspect| suspect.namespace.as_str());
         let ask = Ask { command: "halt", cluster: Some(plan.cluster.as_str()), namespace };
         let decision = self.parts.policy.may_request(subject, &ask);
-        match self.send(id, Event::Halt { person: person.clone(), reason, decision }).await {
-            Ok(()) => Say::Stopped("Halted. What is in place stays; nothing further starts."),
+        if let Err(rejection) = self.send(id, Event::Halt { person: person.clone(), reason, decision }).await {
+            return Say::Rejected(rejection);
+        }
+        let objects = self.memory.state.requests.get(id).is_some_and(|request| request.objections.contains(person));
+        Say::Stopped(match objects {
+            true => {
+                "It does not run yet, and your halt stands: nothing starts, whoever agrees. `Take my halt back` on the progress message lifts it; \
+                 an approver can decline it, the requester can cancel it."
+            }
+            false => "Halted. What is in place stays; nothing further starts.",
+        })
+    }
+
+    /// Takes an objection back.
+    pub(super) async fn lift(&mut self, id: &RequestId, person: PersonId) -> Say {
+        match self.send(id, Event::Lift { person }).await {
+            Ok(()) => Say::Stopped("Your halt is taken back: it starts as soon as enough people agree."),
             Err(rejection) => Say::Rejected(rejection),
         }
     }

@@ -246,6 +246,10 @@ impl Stanch {
         self.doing.remove(&effect);
         let Err(rejection) = outcome else { return };
         self.not_before.insert(effect, (Instant::now() + RECHECK, 0));
+        // Somebody objected meanwhile, and the thread was told so.
+        if self.memory.state.requests.get(id).is_some_and(|request| !request.objections.is_empty()) {
+            return;
+        }
         if self.told_of_lock.insert(id.clone())
             && let Some(request) = self.memory.state.requests.get(id)
         {
