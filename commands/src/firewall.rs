@@ -42,15 +42,11 @@ pub const PREFIX: &str = "quarantine";
 /// [`Refusal::DifferentRule`], [`Refusal::TagInUse`] or [`Refusal::SeveralNetworks`].
 pub fn cut(compute: &ComputeFacts, context: &Context) -> Result<Cut, Refusal> {
     let tag = tag(context.form, &context.incident);
-    let mut networks: BTreeMap<&NetworkRef, bool> = BTreeMap::new();
-    for interface in &compute.interfaces {
-        *networks.entry(&interface.network).or_default() |= interface.dual_stack;
-    }
+    let networks = networks(compute);
     if context.form == Form::Guide && networks.len() > 1 {
         return Err(Refusal::SeveralNetworks(networks.keys().map(|network| network.name.to_string()).collect()));
     }
-    let rules: Vec<FirewallRule> =
-        networks.into_iter().enumerate().flat_map(|(position, (network, dual_stack))| rules(network, position, dual_stack, &tag, context.form)).collect();
+    let rules = all_rules(compute, &tag, context.form);
     for wanted in &rules {
         let found = compute.firewall.iter().find(|rule| rule.name == wanted.name && rule.network.project == wanted.network.project);
         match found.map(|found| wanted.differences(found)) {
@@ -66,6 +62,41 @@ pub fn cut(compute: &ComputeFacts, context: &Context) -> Result<Cut, Refusal> {
         true => Ok(Cut { tag, rules }),
         false => Err(Refusal::TagInUse { tag: tag.to_string(), instances: strangers }),
     }
+}
+
+/// What is missing for the instance to be cut off, as it was surveyed: a phrase each. Empty: it carries a tag of a quarantine, and every rule that
+/// belongs to the tag is as a quarantine makes it.
+#[must_use]
+pub fn missing(compute: &ComputeFacts) -> Vec<String> {
+    let mut nearest: Option<Vec<String>> = None;
+    for tag in compute.tags.iter().filter(|tag| tag.starts_with(PREFIX)).filter_map(|tag| tag.parse::<ComputeName>().ok()) {
+        let form = if tag.as_str() == PREFIX { Form::Guide } else { Form::Strict };
+        let in_force = |wanted: &FirewallRule| {
+            compute.firewall.iter().any(|found| found.name == wanted.name && wanted.differences(found).is_empty())
+        };
+        let absent = all_rules(compute, &tag, form).into_iter().filter(|wanted| !in_force(wanted));
+        let absent: Vec<String> = absent.map(|wanted| format!("firewall rule {} is not there as Stanch makes it", wanted.name)).collect();
+        // The tag of another quarantine may be left over: one that cuts the instance off is enough.
+        if nearest.as_ref().is_none_or(|known| absent.len() < known.len()) {
+            nearest = Some(absent);
+        }
+    }
+    nearest.unwrap_or_else(|| vec![format!("instance {} carries no tag of a quarantine", compute.instance.name)])
+}
+
+/// The instance's networks, and whether an interface on each has IPv6.
+fn networks(compute: &ComputeFacts) -> BTreeMap<&NetworkRef, bool> {
+    let mut networks: BTreeMap<&NetworkRef, bool> = BTreeMap::new();
+    for interface in &compute.interfaces {
+        *networks.entry(&interface.network).or_default() |= interface.dual_stack;
+    }
+    networks
+}
+
+/// The rules of a tag on every network of the instance.
+fn all_rules(compute: &ComputeFacts, tag: &ComputeName, form: Form) -> Vec<FirewallRule> {
+    let networks = networks(compute).into_iter().enumerate();
+    networks.flat_map(|(position, (network, dual_stack))| rules(network, position, dual_stack, tag, form)).collect()
 }
 
 /// One tag per incident, so that two quarantines never share rules; under the guide's form the guide's single tag.

@@ -40,12 +40,19 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     let compute = guard::settled_instance(facts)?;
     let suspect = guard::suspect(facts, context)?;
     let cut = firewall::cut(compute, context)?;
-    if context.isolated_instances.contains(&compute.instance.id) {
-        return Err(Refusal::AlreadySo(format!("Stanch has isolated node {}", facts.kubernetes.node.node.name)));
+    // The log says what Stanch did, and somebody may have undone it since: only the survey says what is so.
+    let was_isolated = context.isolated_instances.contains(&compute.instance.id);
+    let missing = if was_isolated { missing(facts, compute) } else { vec![] };
+    if was_isolated && missing.is_empty() {
+        return Err(Refusal::AlreadySo(still_isolated(facts, compute)));
     }
 
     let suspect = suspect.map(|suspect| (suspect, rewriting(facts, suspect, context.form)));
     let mut consequences = describe(facts, compute, suspect.as_ref(), context);
+    if !missing.is_empty() {
+        let undone = format!("Stanch isolated this node, and somebody undid part of it: {}; what is still in place is left as it is", missing.join("; "));
+        consequences.decisions.insert(0, undone);
+    }
     let mut steps = Steps::default();
     let preserved = Preserved::add(&mut steps, facts, compute, context, &mut consequences.decisions);
     let cordon = cordon::add(&mut steps, facts, context, preserved.saved_node);
@@ -80,6 +87,28 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     verify(&mut steps, facts, suspect.as_ref(), labelled.into_iter().chain(last.iter().copied()));
     firewall::add_verification(&mut steps, compute, &cut, true, last);
     Ok(Draft { isolates: true, ..guard::draft(DEFINITION.name, facts, context, consequences, steps.finish()) })
+}
+
+/// What a quarantine leaves and the survey did not find: a phrase each.
+fn missing(facts: &Facts, compute: &ComputeFacts) -> Vec<String> {
+    let mut missing = firewall::missing(compute);
+    let addresses = compute.interfaces.iter().flat_map(|interface| &interface.access_configs);
+    missing.extend(addresses.map(|access| match access.address.as_str() {
+        "" => format!("{} has an access config for an external address", access.interface),
+        address => format!("{} has the external address {address}", access.interface),
+    }));
+    missing.extend(compute.group.iter().map(|group| format!("group {} lists the instance", group.group.name)));
+    if !facts.kubernetes.node.unschedulable {
+        missing.push(format!("node {} is schedulable", facts.kubernetes.node.node.name));
+    }
+    missing
+}
+
+/// What was found just now, and what is evaluated before it.
+fn still_isolated(facts: &Facts, compute: &ComputeFacts) -> String {
+    let node = &facts.kubernetes.node.node.name;
+    let before: Vec<String> = compute.overriding.iter().map(|what| format!("; but this is evaluated before its rules: {what}")).collect();
+    format!("Stanch isolated node {node}, and its tag, rules, addresses and group were read just now and are as it left them{}", before.concat())
 }
 
 /// What may start before the approval.

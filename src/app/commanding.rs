@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use stanch_commands::action::PodIsolation;
+use stanch_commands::action::{Action, ComputeAction, KubernetesAction, PodIsolation};
 use stanch_commands::check;
 use stanch_commands::definition::{Context, Does};
 use stanch_commands::guard;
@@ -21,8 +21,9 @@ use crate::core::engine::Rejection;
 use crate::core::identity::{Account, PersonId};
 use crate::core::policy::{Ask, DEFAULT_APPROVAL_EXPIRY_S, Decision, Policy, Reason, Subject};
 use crate::core::record::Requested;
-use crate::core::request::Stage;
+use crate::core::request::{Run, Stage};
 use crate::core::say::Say;
+use crate::core::step::Outcome;
 use crate::ports::{Chat, ENTRY_LIMIT_BYTES, Inbound, SurveyError};
 
 impl Stanch {
@@ -244,10 +245,29 @@ impl Stanch {
 
     fn list(&self) -> Say {
         let nodes = self.memory.standing().isolated_nodes().into_iter().map(|(node, by)| (format!("node {node}"), by));
+        let read_back = |(what, by): (String, RequestId)| {
+            let at = self.last_read_back(&by);
+            (what, by, at)
+        };
         let open = |isolation: &PodIsolation| if isolation.isolates() { "" } else { " (detached, but NOT isolated)" };
         let pods = self.memory.isolated_pods().into_iter().map(|(isolation, by)| (format!("pod {}{}", isolation.pod, open(isolation)), by));
         let open = self.memory.open().map(|(id, request)| (id.clone(), request.clone())).collect();
-        Say::List { open, isolated: nodes.chain(pods).collect(), not_copied: self.all_not_copied() }
+        Say::List { open, isolated: nodes.chain(pods).map(read_back).collect(), not_copied: self.all_not_copied() }
+    }
+
+    /// When a request last read back what isolates: the start of that step, so that nobody takes it for later than it was.
+    fn last_read_back(&self, id: &RequestId) -> Timestamp {
+        let Some(request) = self.memory.state.requests.get(id) else { return Timestamp::MIN };
+        let reads = |action: &Action| {
+            matches!(
+                action,
+                Action::Compute(ComputeAction::TagInstance { .. } | ComputeAction::VerifyIsolation { .. })
+                    | Action::Kubernetes(KubernetesAction::VerifyPodIsolation(_))
+            )
+        };
+        let succeeded = |run: &Run| matches!(run.outcome, Some(Outcome::Succeeded(_)));
+        let read_back = request.runs().filter(|(action, run)| reads(action) && succeeded(run)).map(|(_, run)| run.started_at).max();
+        read_back.unwrap_or(request.requested_at)
     }
 
     fn status(&self, inbound: &Inbound, named: Option<RequestId>) -> Say {
@@ -265,12 +285,27 @@ impl Stanch {
         }
     }
 
-    /// Stops a run, if the person has a role in its scope.
+    /// Stops a run, or objects to one that has not begun, if the person has a role in its scope.
     pub(super) async fn halt(&mut self, id: &RequestId, person: &PersonId, subject: &Subject, reason: Option<String>) -> Say {
         let Some(request) = self.memory.state.requests.get(id) else { return Say::Rejected(Rejection::UnknownRequest) };
         let decision = may_request(&self.parts.policy, subject, "halt", &request.made.plan);
-        match self.send(id, Event::Halt { person: person.clone(), reason, decision }).await {
-            Ok(()) => Say::Stopped("Halted. What is in place stays; nothing further starts."),
+        if let Err(rejection) = self.send(id, Event::Halt { person: person.clone(), reason, decision }).await {
+            return Say::Rejected(rejection);
+        }
+        let objects = self.memory.state.requests.get(id).is_some_and(|request| request.objections.contains(person));
+        Say::Stopped(match objects {
+            true => {
+                "It does not run yet, and your halt stands: nothing starts, whoever agrees. `Take my halt back` on the progress message lifts it; \
+                 an approver can decline it, the requester can cancel it."
+            }
+            false => "Halted. What is in place stays; nothing further starts.",
+        })
+    }
+
+    /// Takes an objection back.
+    pub(super) async fn lift(&mut self, id: &RequestId, person: PersonId) -> Say {
+        match self.send(id, Event::Lift { person }).await {
+            Ok(()) => Say::Stopped("Your halt is taken back: it starts as soon as enough people agree."),
             Err(rejection) => Say::Rejected(rejection),
         }
     }

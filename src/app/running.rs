@@ -246,6 +246,10 @@ impl Stanch {
         self.doing.remove(&effect);
         let Err(rejection) = outcome else { return };
         self.not_before.insert(effect, (Instant::now() + RECHECK, 0));
+        // Somebody objected meanwhile, and the thread was told so.
+        if self.memory.state.requests.get(id).is_some_and(|request| !request.objections.is_empty()) {
+            return;
+        }
         let told = self.told_waiting.entry(id.clone()).or_default();
         if !told.contains(&rejection)
             && let Some(request) = self.memory.state.requests.get(id)

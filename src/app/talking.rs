@@ -32,6 +32,9 @@ impl Stanch {
         if let Fact::ExecutionAuthorised { .. } = &record.fact {
             self.witness(id, &request, "start").await;
         }
+        if let Fact::Objected { person, reason } = &record.fact {
+            self.outbox.thread(&channel, id, Say::Objected { person: person.clone(), reason: reason.clone() });
+        }
         if let Fact::TargetChanged { why } = &record.fact {
             let say = Say::Trouble { what: why.clone(), hint: "nothing was written; ask again to plan on what is there".into() };
             self.outbox.thread(&channel, id, say);

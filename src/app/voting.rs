@@ -61,6 +61,7 @@ impl Stanch {
             Control::Approve(id, digest) => self.approve(&id, person, &subject, digest, Means::Button).await,
             Control::Decline(id) => self.decline(&id, person, &subject).await,
             Control::Halt(id) => self.halt(&id, &person, &subject, None).await,
+            Control::Lift(id) => self.lift(&id, person).await,
             Control::Resubmit(_) if self.commands.check_key(&inbound.from).is_err() => {
                 Say::Trouble { what: "you are asking faster than Stanch follows".into(), hint: "wait a moment; nothing was done".into() }
             }
@@ -167,7 +168,7 @@ impl Stanch {
         *newest = voted.reading;
         for account in &voted.votes.halt {
             if let Some((person, subject)) = self.voter(&voted, account).await {
-                let say = self.halt(&voted.id, &person, &subject, None).await;
+                let say = self.halt_by_reaction(&voted.id, &person, &subject).await;
                 self.tell_voter(&voted, account, say).await;
             }
         }
@@ -186,6 +187,16 @@ impl Stanch {
             }
         }
         self.withdraw_missing(&voted).await;
+    }
+
+    /// A reaction halts what runs. On a plan that waits it objects by standing there, and no longer than that: nothing of it is kept.
+    async fn halt_by_reaction(&mut self, id: &RequestId, person: &PersonId, subject: &Subject) -> Say {
+        let waiting =
+            self.memory.state.requests.get(id).filter(|request| request.stage == Stage::Waiting && request.made.approvals_needed > 0);
+        match waiting.and_then(|request| self.may_halt(request, subject)) {
+            Some(objector) => Say::Rejected(Rejection::HaltStands(objector)),
+            None => self.halt(id, person, subject, None).await,
+        }
     }
 
     /// The person behind a vote, if it is to be counted now.

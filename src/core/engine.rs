@@ -59,7 +59,7 @@ pub enum Event {
         /// Who.
         person: PersonId,
     },
-    /// Somebody with a role in the request's scope stops the run.
+    /// Somebody with a role in the request's scope stops the run, or objects to one that has not begun.
     Halt {
         /// Who.
         person: PersonId,
@@ -67,6 +67,11 @@ pub enum Event {
         reason: Option<String>,
         /// What the policy says about them.
         decision: Decision,
+    },
+    /// Somebody takes their objection back.
+    Lift {
+        /// Who.
+        person: PersonId,
     },
     /// The policy was asked again about everybody who agreed.
     Rechecked {
@@ -126,8 +131,10 @@ pub enum Rejection {
     Ended,
     /// It has expired.
     Expired,
-    /// It does not run.
-    NotRunning,
+    /// Their objection stands already.
+    AlreadyObjected,
+    /// There is no objection of theirs.
+    NothingToLift,
     /// The recheck left too few approvals.
     NoQuorum,
     /// Another request works on the node.
@@ -211,7 +218,14 @@ pub fn decide(state: &State, id: &RequestId, event: Event, now: Timestamp) -> Re
                 false => return Err(Rejection::NotYours),
             }
         }
-        Event::Halt { person, reason, decision } => halt(request, person, reason, decision)?,
+        Event::Halt { person, reason, decision } => halt(request, person, reason, decision, now)?,
+        Event::Lift { person } => {
+            open_for_votes(request, now)?;
+            match request.objections.contains(&person) {
+                true => vec![Fact::ObjectionLifted { person }],
+                false => return Err(Rejection::NothingToLift),
+            }
+        }
         Event::Rechecked { eligible, requester, changed } => match changed.or_else(|| overtaken(state, id, request)) {
             Some(why) => {
                 open_for_votes(request, now)?;
@@ -273,12 +287,18 @@ fn eligible(request: &Request, person: &PersonId, decision: Decision) -> Result<
     }
 }
 
-fn halt(request: &Request, person: PersonId, reason: Option<String>, decision: Decision) -> Result<Vec<Fact>, Rejection> {
-    match (&request.stage, decision.permitted) {
-        (_, false) => Err(Rejection::NotPermitted(decision)),
-        (Stage::Ended(_), true) => Err(Rejection::Ended),
-        (Stage::Waiting | Stage::Executing, true) if runs(request) => Ok(vec![Fact::Halted { person, reason }]),
-        (Stage::Waiting | Stage::Executing, true) => Err(Rejection::NotRunning),
+/// What does not run cannot be stopped: a halt of it is an objection, and nothing is authorised while that stands.
+fn halt(request: &Request, person: PersonId, reason: Option<String>, decision: Decision, now: Timestamp) -> Result<Vec<Fact>, Rejection> {
+    if !decision.permitted {
+        return Err(Rejection::NotPermitted(decision));
+    }
+    if runs(request) {
+        return Ok(vec![Fact::Halted { person, reason }]);
+    }
+    open_for_votes(request, now)?;
+    match request.objections.contains(&person) {
+        true => Err(Rejection::AlreadyObjected),
+        false => Ok(vec![Fact::Objected { person, reason }]),
     }
 }
 
@@ -455,6 +475,21 @@ fn apply_to(request: &mut Request, record: &Record, turn: u64) -> Result<(), &'s
                 run.outcome = Some(outcome.clone());
             }
             settle(request, outcome);
+        }
+        Fact::Objected { person, .. } => {
+            waiting(request)?;
+            if runs(request) || record.at >= request.made.expires_at {
+                return Err("the objection does not count");
+            }
+            if !request.objections.insert(person.clone()) {
+                return Err("the objection stands already");
+            }
+        }
+        Fact::ObjectionLifted { person } => {
+            waiting(request)?;
+            if !request.objections.remove(person) {
+                return Err("there was no objection to lift");
+            }
         }
         Fact::Halted { person, .. } => match runs(request) {
             true => request.stage = Stage::Ended(Ending::Halted(person.clone())),

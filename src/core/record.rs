@@ -85,6 +85,18 @@ pub enum Fact {
         /// The calls that were made.
         calls: Vec<Call>,
     },
+    /// Somebody who may halt it objects to a plan that waits: nothing is authorised while that stands.
+    Objected {
+        /// Who.
+        person: PersonId,
+        /// Why, if they said.
+        reason: Option<String>,
+    },
+    /// They took that back.
+    ObjectionLifted {
+        /// Who.
+        person: PersonId,
+    },
     /// Somebody stopped the run. What is in place stays.
     Halted {
         /// Who.

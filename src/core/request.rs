@@ -26,6 +26,8 @@ pub struct Request {
     pub stage: Stage,
     /// Who agrees at present.
     pub approvals: BTreeMap<PersonId, Ballot>,
+    /// Who halted it while it waited, and did not take that back. A reaction is no part of this: it stands on the message.
+    pub objections: BTreeSet<PersonId>,
     /// Steps that were started, with their keys and ends.
     pub steps: BTreeMap<StepId, Run>,
 }
@@ -88,7 +90,7 @@ pub enum Fate {
     Withheld,
 }
 
-/// Proof that enough distinct persons besides the requester agree to exactly this plan. Only [`Quorum::of`] makes one.
+/// Proof that enough distinct persons besides the requester agree to exactly this plan, and that nobody's objection stands. Only [`Quorum::of`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quorum {
     digest: PlanDigest,
@@ -101,7 +103,7 @@ impl Quorum {
     pub fn of(request: &Request) -> Option<Self> {
         let approvers: BTreeSet<PersonId> = request.approvals.keys().filter(|person| **person != request.made.requester).cloned().collect();
         let reached = request.made.approvals_needed > 0 && approvers.len() >= usize::from(request.made.approvals_needed);
-        reached.then(|| Self { digest: request.digest.clone(), approvers })
+        (reached && request.objections.is_empty()).then(|| Self { digest: request.digest.clone(), approvers })
     }
 
     /// The plan that was agreed to.
@@ -122,7 +124,16 @@ impl Request {
     #[must_use]
     pub fn new(made: Requested, requested_at: Timestamp, asked_at_turn: u64) -> Self {
         let digest = made.plan.digest();
-        Self { made, requested_at, asked_at_turn, digest, stage: Stage::Waiting, approvals: BTreeMap::new(), steps: BTreeMap::new() }
+        Self {
+            made,
+            requested_at,
+            asked_at_turn,
+            digest,
+            stage: Stage::Waiting,
+            approvals: BTreeMap::new(),
+            objections: BTreeSet::new(),
+            steps: BTreeMap::new(),
+        }
     }
 
     /// What becomes of every step, by position.

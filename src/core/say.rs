@@ -181,10 +181,17 @@ pub enum Say {
     List {
         /// Open requests, as they stand.
         open: Vec<(RequestId, Request)>,
-        /// What is isolated, such as `node gke-1`, and the requests that did it.
-        isolated: Vec<(String, RequestId)>,
+        /// What was isolated, such as `node gke-1`, the requests that did it, and when that was last read back.
+        isolated: Vec<(String, RequestId, Timestamp)>,
         /// Requests whose evidence is not in the second place.
         not_copied: Vec<RequestId>,
+    },
+    /// Somebody objects to a plan that waits.
+    Objected {
+        /// Who.
+        person: PersonId,
+        /// Why, if they said.
+        reason: Option<String>,
     },
     /// A vote was counted.
     Counted {
@@ -269,8 +276,10 @@ pub enum Control {
     Approve(RequestId, PlanDigest),
     /// No.
     Decline(RequestId),
-    /// Stop the run.
+    /// Stop the run, or object to one that has not begun.
     Halt(RequestId),
+    /// Take that objection back.
+    Lift(RequestId),
     /// Ask for the same again: a new survey, a new plan, new votes.
     Resubmit(RequestId),
 }
@@ -283,6 +292,7 @@ impl Control {
             Self::Approve(..) => "Approve",
             Self::Decline(_) => "Decline",
             Self::Halt(_) => "Halt",
+            Self::Lift(_) => "Take my halt back",
             Self::Resubmit(_) => "Ask again",
         }
     }
@@ -294,6 +304,7 @@ impl Control {
             Self::Approve(id, digest) => format!("approve {id} {}", digest.as_str()),
             Self::Decline(id) => format!("decline {id}"),
             Self::Halt(id) => format!("halt {id}"),
+            Self::Lift(id) => format!("lift {id}"),
             Self::Resubmit(id) => format!("resubmit {id}"),
         }
     }
@@ -307,6 +318,7 @@ impl Control {
             ("approve", Some(digest), None) => Some(Self::Approve(id, PlanDigest::from_hex(digest)?)),
             ("decline", None, None) => Some(Self::Decline(id)),
             ("halt", None, None) => Some(Self::Halt(id)),
+            ("lift", None, None) => Some(Self::Lift(id)),
             ("resubmit", None, None) => Some(Self::Resubmit(id)),
             _ => None,
         }
@@ -373,6 +385,7 @@ impl Say {
             Self::Examined(diagnoses) => diagnosis::message(diagnoses),
             Self::Located(findings) => Message::of([Block::Table(findings.clone())]),
             Self::List { open, isolated, not_copied } => list(open, isolated, not_copied),
+            Self::Objected { person, reason } => objected(person, reason.as_deref()),
             Self::Counted { have, needed } => text(format!("Counted: {have} of {needed}.")),
             Self::Withdrawn => text("Your approval was taken back.".into()),
             Self::TooLateToWithdraw => {
@@ -528,9 +541,15 @@ fn progress(id: &RequestId, request: &Request) -> Message {
         let mark = mark(fates.get(&step).copied().unwrap_or(Fate::Pending));
         (mark, format!("{step}. {}", standing(request, step, &body.action.summary())))
     });
-    let blocks = vec![Block::Heading(format!("{id}: {}", stage(request))), Block::Text(votes(request)), Block::Steps(lines.collect())];
+    let mut blocks = vec![Block::Heading(format!("{id}: {}", stage(request))), Block::Text(votes(request))];
+    if request.stage == Stage::Waiting && !request.objections.is_empty() {
+        let names: Vec<&str> = request.objections.iter().map(PersonId::as_str).collect();
+        blocks.push(Block::Text(format!("Halted before its start by {}: nothing starts until that is taken back.", names.join(", "))));
+    }
+    blocks.push(Block::Steps(lines.collect()));
     let controls = match request.stage {
         Stage::Executing => vec![Control::Halt(id.clone())],
+        Stage::Waiting if !request.objections.is_empty() => vec![Control::Lift(id.clone())],
         Stage::Waiting | Stage::Ended(_) => vec![],
     };
     Message { controls, ..Message::of(blocks) }
@@ -615,6 +634,13 @@ fn verdict(request: &Request, ending: &Ending) -> String {
     }
 }
 
+fn objected(person: &PersonId, reason: Option<&str>) -> Message {
+    let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    text(format!(
+        "{person} halted this before its start{why}. Nothing starts until {person} takes that back; an approver can decline it, the requester can cancel it."
+    ))
+}
+
 fn restarted(observing: &[String]) -> Message {
     let mut blocks = vec![Block::Text("Stanch was restarted and goes on with this request. No step is carried out twice.".into())];
     if !observing.is_empty() {
@@ -632,12 +658,14 @@ fn catalogue() -> Message {
     ])
 }
 
-fn list(open: &[(RequestId, Request)], isolated: &[(String, RequestId)], not_copied: &[RequestId]) -> Message {
+fn list(open: &[(RequestId, Request)], isolated: &[(String, RequestId, Timestamp)], not_copied: &[RequestId]) -> Message {
     let open: Vec<String> = open
         .iter()
         .map(|(id, request)| format!("{id}: {} ({}, asked by {})", title(&request.made.plan), stage(request), request.made.requester))
         .collect();
-    let isolated: Vec<String> = isolated.iter().map(|(what, by)| format!("{what}, by {by}")).collect();
+    // Nothing is read for a list, so it says of when it knows this.
+    let isolated: Vec<String> =
+        isolated.iter().map(|(what, by, at)| format!("{what}, by {by}, as last read back at {}", time(*at))).collect();
     let or_nothing = |title, items: Vec<String>| match items.is_empty() {
         true => bullets(title, &["none".to_owned()]),
         false => bullets(title, &items),
@@ -686,7 +714,11 @@ fn rejected(rejection: &Rejection) -> Message {
         Rejection::Started => ("it has started, so votes change nothing any more".into(), "use halt to stop the run"),
         Rejection::Ended => ("it is over".into(), "`status` shows how it ended"),
         Rejection::Expired => ("it has expired".into(), "ask again for a fresh plan"),
-        Rejection::NotRunning => ("it does not run".into(), "decline it, or cancel it if it is yours"),
+        Rejection::AlreadyObjected => (
+            "your halt stands already, so nothing starts".into(),
+            "`Take my halt back` on the progress message lifts it; an approver can decline, the requester can cancel",
+        ),
+        Rejection::NothingToLift => ("there is no halt of yours on it".into(), "only whoever pressed Halt takes that back"),
         Rejection::NoQuorum => ("too few approvals are left".into(), "somebody else has to approve"),
         Rejection::Locked(holder) => (format!("request {holder} works on that node"), "it goes on by itself when the other one has ended"),
         Rejection::NotReady => ("the step is not ready".into(), "`status` shows what it waits for"),

@@ -31,6 +31,7 @@ mod slack_adapter;
 mod slack_emulator;
 mod ssh_adapter;
 mod standing;
+mod still_isolated;
 mod stores;
 mod support;
 mod tidy;

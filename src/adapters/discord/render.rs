@@ -271,7 +271,7 @@ fn rows(controls: &[Control]) -> Vec<CreateActionRow> {
         let style = match control {
             Control::Approve(..) => ButtonStyle::Success,
             Control::Decline(_) | Control::Halt(_) => ButtonStyle::Danger,
-            Control::Resubmit(_) => ButtonStyle::Secondary,
+            Control::Lift(_) | Control::Resubmit(_) => ButtonStyle::Secondary,
         };
         buttons.push(CreateButton::new(&custom_id).label(control.label()).style(style));
         ids.push(custom_id);

@@ -267,6 +267,7 @@ fn buttons(controls: &[Control]) -> Option<Value> {
             Control::Approve(..) => ("approve", Some("primary")),
             Control::Decline(_) => ("decline", Some("danger")),
             Control::Halt(_) => ("halt", Some("danger")),
+            Control::Lift(_) => ("lift", None),
             Control::Resubmit(_) => ("resubmit", None),
         };
         // An action id may stand once in a block. What the button does is in its value.

@@ -121,6 +121,17 @@ impl ComputeEmulator {
         })
     }
 
+    /// Somebody takes a tag off the instance by hand.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub fn untag(&self, name: &str, tag: &str) -> Result<(), ComputeEmulatorError> {
+        self.instance(name, |instance| {
+            let left: Vec<String> = texts(field(instance, "tags"), "items").filter(|old| *old != tag).map(str::to_owned).collect();
+            routes::set_tags(instance, &left);
+        })
+    }
+
     /// Somebody sets a metadata entry, such as a false `created-by`.
     ///
     /// # Errors

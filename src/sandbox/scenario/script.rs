@@ -72,6 +72,8 @@ pub(super) enum Happening {
     RecreateInstance { name: String },
     /// Somebody else changes the instance's tags.
     TouchTags { name: String, tag: String },
+    /// Somebody takes a tag off the instance.
+    Untag { name: String, tag: String },
     /// The next requests to an API whose address contains a text end without an answer, after they took effect.
     LoseAnswers { api: Api, method: String, part: String, times: usize },
     /// A DaemonSet runs on every node.
@@ -200,6 +202,7 @@ fn happening(words: &[&str]) -> Option<Happening> {
         }
         ["recreate", "instance", name] => Some(Happening::RecreateInstance { name: owned(name) }),
         ["tag", name, tag] => Some(Happening::TouchTags { name: owned(name), tag: owned(tag) }),
+        ["untag", name, tag] => Some(Happening::Untag { name: owned(name), tag: owned(tag) }),
         ["lose", times, "answers", "of", api, method, part] => {
             Some(Happening::LoseAnswers { api: self::api(api)?, method: owned(method), part: owned(part), times: times.parse().ok()? })
         }
@@ -240,9 +243,10 @@ mod tests {
                     amir presses Ask again\n8 minutes pass\nrestart\ncrash\nhappens: recreate pod a/b\nhappens: budget a/b needs 3\n\
                     happens: daemon set a/b starts\nhappens: policy a/b allows all\nhappens: delete snapshots of a\n\
                     happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
-                    expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering";
+                    expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering\n\
+                    happens: untag a quarantine-b";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
-        assert_eq!(scenario, Ok(21));
+        assert_eq!(scenario, Ok(22));
         for wrong in [
             "rosa types x",
             "expect nothing",

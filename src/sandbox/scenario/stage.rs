@@ -423,6 +423,7 @@ impl Stage {
             Happening::AllowAll { namespace, policy } => self.kubernetes.allow_all(namespace, policy),
             Happening::RecreateInstance { name } => drop(self.compute.recreate_instance(name)?),
             Happening::TouchTags { name, tag } => self.compute.touch_tags(name, tag)?,
+            Happening::Untag { name, tag } => self.compute.untag(name, tag)?,
             Happening::LoseAnswers { api, method, part, times } => {
                 let wire = match api {
                     Api::Kubernetes => self.kubernetes.wire(),

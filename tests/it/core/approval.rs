@@ -149,6 +149,15 @@ impl Model {
             assert!(!approvers.contains(&person(REQUESTER)));
             assert!(approvers.is_disjoint(&self.lost), "somebody counted who had lost the role");
             assert!(self.log[index].at < request.made.expires_at);
+            let mut objections = BTreeSet::new();
+            for record in &self.log[..index] {
+                match &record.fact {
+                    Fact::Objected { person, .. } => _ = objections.insert(person.clone()),
+                    Fact::ObjectionLifted { person } => _ = objections.remove(person),
+                    _ => {}
+                }
+            }
+            assert_eq!(objections, BTreeSet::new(), "it started over an objection");
         }
         let replayed = self.log.iter().try_fold(State::default(), apply).unwrap();
         assert_eq!(replayed, self.state, "replaying the log gives the same state");
@@ -164,6 +173,7 @@ enum Move {
     Decline(usize, bool),
     Cancel(usize),
     Halt(usize, bool),
+    Lift(usize),
     LoseRole(usize),
     Wait(i64),
 }
@@ -181,6 +191,7 @@ fn step(model: &mut Model, action: Move) -> bool {
         Move::Decline(who, permitted) => Event::Decline { person: name(who), decision: decision(permitted) },
         Move::Cancel(who) => Event::Cancel { person: name(who) },
         Move::Halt(who, permitted) => Event::Halt { person: name(who), reason: None, decision: decision(permitted) },
+        Move::Lift(who) => Event::Lift { person: name(who) },
         Move::LoseRole(who) => {
             model.lost.insert(name(who));
             return false;
@@ -194,7 +205,7 @@ fn step(model: &mut Model, action: Move) -> bool {
 }
 
 fn moves() -> Vec<Move> {
-    let mut moves = vec![Move::Wait(450), Move::Approve(3, false), Move::Decline(3, false), Move::Halt(1, true), Move::LoseRole(1)];
+    let mut moves = vec![Move::Wait(450), Move::Approve(3, false), Move::Decline(3, false), Move::Halt(1, true), Move::Lift(1), Move::LoseRole(1)];
     for who in 0..3 {
         moves.extend([
             Move::Approve(who, true),
@@ -243,6 +254,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => (1..4_usize, any::<bool>()).prop_map(|(who, permitted)| Move::Decline(who, permitted)),
         1 => (0..4_usize).prop_map(Move::Cancel),
         1 => (0..4_usize, any::<bool>()).prop_map(|(who, permitted)| Move::Halt(who, permitted)),
+        1 => (0..4_usize).prop_map(Move::Lift),
         1 => (1..4_usize).prop_map(Move::LoseRole),
         1 => (1..400_i64).prop_map(Move::Wait),
     ]
@@ -352,6 +364,27 @@ fn a_halted_run_starts_nothing_and_keeps_the_node_locked_until_its_step_ends() {
     assert_eq!(effects(&model.state, at(0)), vec![Effect::Perform(id(), cordon)], "only the step under way is left");
     model.send(Event::Finish { step: cordon, outcome: Outcome::Succeeded(Receipt::default()), calls: vec![] }).unwrap();
     assert_eq!((effects(&model.state, at(0)), model.stage().clone()), (vec![], Stage::Ended(Ending::Halted(person("bea")))));
+}
+
+#[test]
+fn a_halt_of_what_does_not_run_yet_keeps_it_from_starting() {
+    let mut model = Model::new(1);
+    let halt = |permitted| Event::Halt { person: person("bea"), reason: None, decision: decision(permitted) };
+    assert_eq!(model.send(halt(false)), Err(Rejection::NotPermitted(decision(false))));
+    assert_eq!(model.send(halt(true)), Ok(vec![Fact::Objected { person: person("bea"), reason: None }]));
+    assert_eq!(model.send(halt(true)), Err(Rejection::AlreadyObjected));
+    model.send(Event::Approve { person: person("amir"), digest: model.digest(), ballot: ballot(), decision: decision(true) }).unwrap();
+    model.settle(&Outcome::Succeeded(Receipt::default()));
+    assert_eq!(*model.stage(), Stage::Waiting);
+    let approvers = BTreeSet::from([person("amir")]);
+    let forged = Record { at: at(1), request: id(), fact: Fact::ExecutionAuthorised { digest: model.digest(), approvers } };
+    assert_eq!(apply(model.state.clone(), &forged).unwrap_err().why, "there is no such quorum");
+
+    assert_eq!(model.send(Event::Lift { person: person("amir") }), Err(Rejection::NothingToLift));
+    model.send(Event::Lift { person: person("bea") }).unwrap();
+    model.settle(&Outcome::Succeeded(Receipt::default()));
+    assert_eq!(*model.stage(), Stage::Ended(Ending::Completed));
+    assert_eq!(model.send(halt(true)), Err(Rejection::Ended));
 }
 
 #[test]

@@ -344,7 +344,7 @@ async fn answers() {
         Say::Located(vec![("node", "gke-1".into()), ("instance", "sandbox-project/us-central1-a/gke-1".into())]),
         Say::List {
             open: vec![(id(), request())],
-            isolated: vec![("node gke-1".into(), id()), ("pod shop/cart-1".into(), id())],
+            isolated: vec![("node gke-1".into(), id(), Timestamp::UNIX_EPOCH), ("pod shop/cart-1".into(), id(), Timestamp::UNIX_EPOCH)],
             not_copied: vec![id()],
         },
         Say::LogFailed { why: "no space left".into() },
