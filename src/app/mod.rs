@@ -11,6 +11,7 @@ mod entry;
 mod outbox;
 mod running;
 mod standing;
+mod suggesting;
 mod talking;
 mod voting;
 mod work;
@@ -45,6 +46,7 @@ use copying::Copies;
 pub use doctor::Doctor;
 pub use entry::{Entry, Landmark, Memory, Unreadable};
 use outbox::Outbox;
+pub use suggesting::{Names, Suggestions};
 use work::Report;
 
 /// Everything that the app works with.
