@@ -182,9 +182,7 @@ impl Suggestions {
         }
         let Some(names) = shelf.names().await else { return Vec::new() };
         match typing.field {
-            LiveField::Node if may(cluster, None) => {
-                nearest(names.nodes.iter().map(|node| (node.to_string(), None)), &prefix, typing.most)
-            }
+            LiveField::Node if may(cluster, None) => nearest(names.nodes.iter().map(|node| (node.to_string(), None)), &prefix, typing.most),
             LiveField::Node | LiveField::Cluster => Vec::new(),
             LiveField::Pod => {
                 let every: BTreeSet<&Namespace> = names.pods.iter().map(|(namespace, _)| namespace).collect();
@@ -218,8 +216,11 @@ impl Suggest for Suggestions {
 /// Pods that fit. If they are too many to show, the namespaces come first, as a way to go on typing.
 fn pods_nearest<'n>(pods: impl Iterator<Item = (&'n Namespace, &'n str)> + Clone, prefix: &str, most: usize) -> Vec<String> {
     let all = || pods.clone().map(|(namespace, name)| (format!("{namespace}/{name}"), Some(name)));
-    let fitting: BTreeSet<&Namespace> =
-        pods.clone().filter(|(namespace, name)| near(&format!("{namespace}/{name}"), Some(name), prefix).is_some()).map(|it| it.0).collect();
+    let fitting: BTreeSet<&Namespace> = pods
+        .clone()
+        .filter(|(namespace, name)| near(&format!("{namespace}/{name}"), Some(name), prefix).is_some())
+        .map(|it| it.0)
+        .collect();
     let too_many = all().filter(|(full, name)| near(full, *name, prefix).is_some()).nth(most).is_some();
     let mut found: Vec<String> = match too_many && !prefix.contains('/') && fitting.len() > 1 {
         true => fitting.iter().map(|namespace| format!("{namespace}/")).take(most / 2).collect(),

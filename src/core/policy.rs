@@ -215,9 +215,7 @@ impl Policy {
         let roles = self.roles_of(person, subject);
         let somewhere = |permit: &Permit| {
             let namespace = permit.namespaces.iter().find(|namespace| !self.protected_namespaces.contains(*namespace));
-            namespace.is_some_and(|namespace| {
-                permit.covers(&Ask { command, cluster: Some(cluster), namespace: Some(namespace) })
-            })
+            namespace.is_some_and(|namespace| permit.covers(&Ask { command, cluster: Some(cluster), namespace: Some(namespace) }))
         };
         self.permits.iter().any(|permit| !permit.roles.is_disjoint(&roles) && somewhere(permit))
     }

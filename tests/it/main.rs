@@ -32,6 +32,7 @@ mod slack_emulator;
 mod ssh_adapter;
 mod standing;
 mod stores;
+mod suggesting;
 mod support;
 mod tidy;
 mod verify;

@@ -14,8 +14,7 @@ const NODES: usize = 2_000;
 /// Reads all of them. Names that the API server would not have admitted are left out.
 pub(super) async fn names(session: &mut Session) -> Result<LiveNames, SurveyError> {
     let mut other = session.fork();
-    let (pods, nodes) =
-        tokio::join!(session.list_up_to("/api/v1/pods", &[], PODS), other.list_up_to("/api/v1/nodes", &[], NODES));
+    let (pods, nodes) = tokio::join!(session.list_up_to("/api/v1/pods", &[], PODS), other.list_up_to("/api/v1/nodes", &[], NODES));
     let (pods, nodes) = (pods.map_err(Fault::into_survey)?, nodes.map_err(Fault::into_survey)?);
     let name = |object: &Value| word(object, "/metadata/name").to_owned();
     let pod = |pod: &Value| Some((word(pod, "/metadata/namespace").parse().ok()?, name(pod).parse().ok()?));
