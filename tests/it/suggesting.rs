@@ -93,8 +93,13 @@ fn typing(who: &str, field: LiveField, prefix: &str) -> Typing {
 
 const PODS: &[&str] = &["shop/cart-1", "shop/orders-0", "web/cart-proxy", "vault/vault-0"];
 
-/// Everywhere, in the shop alone, nobody.
-const [ROSA, SAM, AMIR, STRANGER]: [&str; 4] = ["U1", "U4", "U2", "U99"];
+/// She may ask everywhere.
+const ROSA: &str = "U1";
+/// He may ask in the shop alone.
+const SAM: &str = "U4";
+/// He approves, and may ask for nothing.
+const AMIR: &str = "U2";
+const STRANGER: &str = "U99";
 
 /// A person sees names in the scopes where they may request that command, and nobody else sees any; nothing is asked for a stranger.
 #[tokio::test]

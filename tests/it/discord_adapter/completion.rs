@@ -33,11 +33,7 @@ async fn names_are_offered() {
             "pod",
             Typing { cluster: Some("prod".into()), ..typing("quarantine", LiveField::Pod, "cart") },
         ),
-        (
-            Typed::command("stanch eradicate delete-node").with("cluster", "p"),
-            "cluster",
-            typing("delete-node", LiveField::Cluster, "p"),
-        ),
+        (Typed::command("stanch eradicate delete-node").with("cluster", "p"), "cluster", typing("delete-node", LiveField::Cluster, "p")),
     ] {
         let Answered { response, .. } = rig.emulator.autocomplete(id::RESPONDER, id::INCIDENTS, &typed, focused).await.unwrap();
         assert_eq!(response, offered);
