@@ -117,7 +117,9 @@ impl Bot {
     async fn connect(&self, sender: mpsc::Sender<ChatEvent>, suggestions: &Arc<Suggestions>) -> anyhow::Result<Connected> {
         let mut connected = Connected::default();
         if let Some(slack) = &self.config.slack {
-            let slack = Slack::connect(self.slack_settings(slack)?, sender.clone()).await.context("cannot connect to Slack")?;
+            let slack = Slack::connect(self.slack_settings(slack)?, sender.clone(), suggestions.clone())
+                .await
+                .context("cannot connect to Slack")?;
             connected.slack = Some(Arc::new(slack));
         }
         if let Some(discord) = &self.config.discord {

@@ -71,6 +71,15 @@ impl Field {
         }
     }
 
+    /// What people should know about it.
+    pub fn help(self, argument: Argument) -> &'static str {
+        match (argument, self) {
+            (Argument::PodOrNode, Self::Word("pod")) | (Argument::Pod, _) => "the compromised pod, [NAMESPACE/]NAME",
+            (Argument::PodOrNode, _) => "or a node",
+            _ => argument.help(),
+        }
+    }
+
     /// It is on or off.
     pub fn is_switch(self) -> bool {
         matches!(self, Self::Switch(_))

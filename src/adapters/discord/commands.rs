@@ -73,14 +73,9 @@ fn kind(field: Field) -> CommandOptionType {
     if field.is_switch() { CommandOptionType::Boolean } else { CommandOptionType::String }
 }
 
-/// The first clause of the argument's help.
+/// The first clause of the field's help.
 fn about(argument: Argument, field: Field) -> String {
-    let help = match (argument, field) {
-        (Argument::PodOrNode, Field::Word("pod")) => "the compromised pod, [NAMESPACE/]NAME",
-        (Argument::PodOrNode, _) => "or a node",
-        (Argument::Pod, _) => "the compromised pod, [NAMESPACE/]NAME",
-        _ => argument.help(),
-    };
+    let help = field.help(argument);
     let clause = help.split([';', ':']).next().unwrap_or(help);
     short(clause, SHORT)
 }
