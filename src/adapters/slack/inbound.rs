@@ -248,7 +248,21 @@ fn unescaped(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
 
+    use async_trait::async_trait;
+
+    use super::super::api;
+    use super::super::settings::Endpoint;
     use super::*;
+    use crate::ports::Typing;
+
+    struct Nothing;
+
+    #[async_trait]
+    impl Suggest for Nothing {
+        async fn suggest(&self, _: &Typing) -> Vec<String> {
+            vec![]
+        }
+    }
 
     #[test]
     fn what_people_type_comes_as_they_typed_it() {
@@ -261,7 +275,10 @@ mod tests {
     fn reactions_without_a_place() {
         let (events, _taken) = tokio::sync::mpsc::channel(1);
         events.try_send(ChatEvent::Connected).unwrap();
-        let inlet = Inlet { events, bot_user: "U0STANCH".into(), emoji: Emoji::default() };
+        let endpoint = Endpoint::of(Some("http://127.0.0.1:1/api")).unwrap();
+        let api = Api::new(api::client(&endpoint).unwrap(), api::token(&"xoxb-none".into()));
+        let (suggest, opening) = (Arc::new(Nothing), Arc::new(Semaphore::new(OPENING)));
+        let inlet = Inlet { events, bot_user: "U0STANCH".into(), emoji: Emoji::default(), api, suggest, opening };
         let outcome = |user: &str, reaction: &str| {
             let item = serde_json::json!({ "type": "message", "channel": "C1", "ts": "1.000001" });
             let event = serde_json::json!({
