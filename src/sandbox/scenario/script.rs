@@ -3,6 +3,8 @@
 //! ```text
 //! rosa: /stanch quarantine pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42
 //! rosa in #random: /stanch list
+//! rosa fills in: quarantine pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42
+//! rosa proposes from: Falco: shell in shop/cart-7d4b9c6f5-x2x9q
 //! amir reacts white_check_mark
 //! amir takes back white_check_mark
 //! amir presses Approve
@@ -43,6 +45,10 @@ pub(super) struct Line {
 pub(super) enum Step {
     /// Somebody types a slash command.
     Types { who: String, channel: Option<String>, command: String },
+    /// Somebody fills a command in, field by field, choosing from what is offered.
+    FillsIn { who: String, line: String },
+    /// Somebody uses the shortcut on an alert and sends the form that opens. Slack alone has it.
+    Proposes { who: String, alert: String },
     /// Somebody reacts to the newest plan message.
     Reacts { who: String, emoji: String },
     /// Somebody takes that back.
@@ -153,6 +159,12 @@ fn step(line: &str) -> Option<Step> {
         };
         return Some(Step::Types { who: name(who)?, channel, command: format!("/stanch{command}") });
     }
+    if let Some((who, line)) = line.split_once(" fills in: ") {
+        return Some(Step::FillsIn { who: name(who)?, line: line.to_owned() });
+    }
+    if let Some((who, alert)) = line.split_once(" proposes from: ") {
+        return Some(Step::Proposes { who: name(who)?, alert: alert.to_owned() });
+    }
     match words(line).as_slice() {
         ["restart"] => Some(Step::Restart),
         ["crash"] => Some(Step::Crash),
@@ -240,9 +252,10 @@ mod tests {
                     amir presses Ask again\n8 minutes pass\nrestart\ncrash\nhappens: recreate pod a/b\nhappens: budget a/b needs 3\n\
                     happens: daemon set a/b starts\nhappens: policy a/b allows all\nhappens: delete snapshots of a\n\
                     happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
-                    expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering";
+                    expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering\n\
+                    rosa fills in: cordon node a\nrosa proposes from: a: b";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
-        assert_eq!(scenario, Ok(21));
+        assert_eq!(scenario, Ok(23));
         for wrong in [
             "rosa types x",
             "expect nothing",

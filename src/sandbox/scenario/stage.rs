@@ -209,7 +209,7 @@ impl Stage {
     }
 
     /// The server, if that is where people are.
-    fn played_on_discord(&self) -> Option<&OnDiscord> {
+    pub(super) fn played_on_discord(&self) -> Option<&OnDiscord> {
         self.discord.as_ref().filter(|_| self.setting.chat == ChatChoice::Discord)
     }
 
@@ -323,7 +323,7 @@ impl Stage {
         self.clock.0.fetch_add(i64::from(minutes) * 60, Ordering::Relaxed);
     }
 
-    fn user(&self, name: &str) -> Result<String, StageError> {
+    pub(super) fn user(&self, name: &str) -> Result<String, StageError> {
         let found = self.workspace.users.iter().find(|user| user.name == name).map(|user| user.id.clone());
         let names = || self.workspace.users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ");
         found.ok_or_else(|| StageError::Nobody(name.to_owned(), names()))
