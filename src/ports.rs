@@ -162,9 +162,12 @@ pub trait Chat: Send + Sync {
         Err(ChatError::Refused("this platform takes no files from Stanch".into()))
     }
 
-    /// Looks an account up: `None` if it is no full, present human member of the workspace (a bot, a guest, a stranger, deactivated) or if
-    /// that cannot be told. Groups that cannot be told are `Groups::Unknown`.
-    async fn subject(&self, account: &Account) -> Option<Subject>;
+    /// Looks an account up: `None` if the platform says that it is no full, present human member of the workspace (a bot, a guest, a stranger,
+    /// deactivated). Groups that cannot be told are `Groups::Unknown`.
+    ///
+    /// # Errors
+    /// [`ChatError`] if who that is cannot be told. Nobody has a role then, and nobody has lost one either.
+    async fn subject(&self, account: &Account) -> Result<Option<Subject>, ChatError>;
 }
 
 /// Why a chat call failed.

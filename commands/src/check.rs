@@ -60,13 +60,13 @@ fn targets(action: &Action) -> (Vec<&NodeRef>, Vec<&InstanceRef>, Vec<&PodRef>) 
             KubernetesAction::KeepWhileUnreachable(pod)
             | KubernetesAction::RunProbes { pod, .. }
             | KubernetesAction::DenyPodTraffic(pod)
-            | KubernetesAction::AllowPodTraffic(pod)
             | KubernetesAction::LabelPod { pod, .. } => (vec![], vec![], vec![pod]),
             KubernetesAction::DeletePod { pod, .. }
             | KubernetesAction::KeepFromAutoscaler(pod)
             | KubernetesAction::VerifyPodIsolation(PodIsolation { pod, .. }) => (vec![], vec![], vec![pod]),
-            // Workloads are bound by what the survey found above the suspect; the plan names none of its own.
-            KubernetesAction::SaveManifests(_)
+            // Workloads are bound by what the survey found above the suspect; the plan names none of its own. A policy may outlive its pod.
+            KubernetesAction::AllowPodTraffic(_)
+            | KubernetesAction::SaveManifests(_)
             | KubernetesAction::ScaleToZero { .. }
             | KubernetesAction::ScaleBack { .. }
             | KubernetesAction::DeleteWorkload { .. }
@@ -269,19 +269,34 @@ fn what_lets_in_is_narrow_and_comes_last(plan: &Plan) -> Vec<String> {
 }
 
 fn network_returns_after_the_suspect_and_before_the_rules_go(plan: &Plan) -> Vec<String> {
-    let returns = find(plan, |action| {
-        matches!(action, Action::Compute(ComputeAction::UntagInstance { .. } | ComputeAction::RestoreExternalIp { .. }))
-    });
-    let untagged = find(plan, |action| matches!(action, Action::Compute(ComputeAction::UntagInstance { .. })));
-    let suspects =
-        find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::DeletePod { .. } | KubernetesAction::RestorePod { .. })));
     // A rule that lets in is removed first: that closes the door.
     let denies = |rule: &FirewallRule| rule.verdict == Verdict::Deny;
     let removed = find(plan, |action| matches!(action, Action::Compute(ComputeAction::RemoveFirewallRule { rule, .. }) if denies(rule)));
-    let opened = find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::AllowPodTraffic(_))));
-    let mut findings = must_require(plan, &returns, &suspects, "gives the network back while the suspect is neither deleted nor cleared");
-    findings.extend(must_require(plan, &opened, &suspects, "opens the suspect's policy while it is neither deleted nor cleared"));
-    findings.extend(must_require(plan, &removed, &untagged, "deletes a rule whose tag is still on the instance"));
+    let untagged = find(plan, |action| matches!(action, Action::Compute(ComputeAction::UntagInstance { .. })));
+    let addresses = find(plan, |action| matches!(action, Action::Compute(ComputeAction::RestoreExternalIp { .. })));
+    let returns: Vec<StepId> = removed.iter().chain(&untagged).chain(&addresses).copied().collect();
+    let mut findings = must_require(plan, &removed, &untagged, "deletes a rule whose tag is still on the instance");
+    for suspect in &plan.suspects {
+        let ended = find(plan, |action| match action {
+            Action::Kubernetes(KubernetesAction::DeletePod { pod, .. }) => pod == suspect,
+            Action::Kubernetes(KubernetesAction::RestorePod { prior, .. }) => prior.pod == *suspect,
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => false,
+        });
+        let opened = find(plan, |action| matches!(action, Action::Kubernetes(KubernetesAction::AllowPodTraffic(pod)) if pod == suspect));
+        let reopened: Vec<StepId> = returns.iter().chain(&opened).copied().collect();
+        match ended.is_empty() {
+            true => findings
+                .extend(reopened.iter().map(|step| format!("step {step} gives the network back, and nothing ends or clears {suspect}"))),
+            false => findings.extend(must_require(
+                plan,
+                &reopened,
+                &ended,
+                "gives the network back while a suspect is neither deleted nor cleared",
+            )),
+        }
+    }
+    let stranger = |action: &Action| matches!(action, Action::Kubernetes(KubernetesAction::AllowPodTraffic(_))) && !plan.releases;
+    findings.extend(find(plan, stranger).iter().map(|step| format!("step {step} opens a pod, and the plan is no release")));
     findings
 }
 

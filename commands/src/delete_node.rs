@@ -4,6 +4,7 @@ use crate::abandon;
 use crate::action::{ComputeAction, KubernetesAction, pods};
 use crate::definition::{Argument, Context, Definition, Does, Phase};
 use crate::facts::{ComputeFacts, DiskFacts, Facts, ReadySnapshot};
+use crate::firewall_rule::FirewallRule;
 use crate::guard;
 use crate::plan::{Consequences, Draft, Edge, Form, StepId, Steps};
 use crate::refusal::Refusal;
@@ -148,6 +149,14 @@ fn describe(facts: &Facts, compute: &ComputeFacts, context: &Context) -> Consequ
     named.for_each(|disk| describe_disk(disk, context, &mut consequences));
     if compute.deletion_protection {
         consequences.decisions.push("the instance is protected from deletion; the protection is switched off right before".into());
+    }
+    let isolates_only_it = |rule: &&FirewallRule| {
+        let others = |tag: &String| compute.tagged.get(tag).into_iter().flatten().any(|other| other.id != compute.instance.id);
+        rule.target_tags.iter().any(|tag| compute.tags.contains(tag)) && !rule.target_tags.iter().any(others)
+    };
+    let rules: Vec<&str> = compute.firewall.iter().filter(isolates_only_it).map(|rule| rule.name.as_str()).collect();
+    if !rules.is_empty() {
+        consequences.decisions.push(format!("firewall rules that isolated it stay, and then isolate nothing: {}", rules.join(", ")));
     }
     let identities: Vec<&str> = compute.service_accounts.keys().map(String::as_str).collect();
     if !identities.is_empty() {

@@ -6,8 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::action::{Action, ActionClass};
+use crate::action::{Action, ActionClass, ComputeAction};
 use crate::definition::Phase;
+use crate::firewall_rule::FirewallRule;
 use crate::target::{ClusterName, InstanceRef, NodeRef, PodRef};
 
 /// Most steps of a plan. A quarantine of a node with 4 interfaces and 16 disks has about 50; more would no longer be read by an approver.
@@ -204,6 +205,33 @@ impl Plan {
         if self.only_preserves() { of_command } else { of_command.max(Phase::Contain) }
     }
 
+    /// Whether both are about the same node or instance.
+    #[must_use]
+    pub fn shares_target_with(&self, other: &Self) -> bool {
+        let same_node = self.cluster == other.cluster && self.node.uid == other.node.uid;
+        same_node || (self.instance.is_some() && self.instance == other.instance)
+    }
+
+    /// Whether both must not run at the same time: they share a target, or one removes a firewall rule that the other one relies on.
+    #[must_use]
+    pub fn contends_with(&self, other: &Self) -> bool {
+        self.shares_target_with(other) || self.removes_rule_of(other) || other.removes_rule_of(self)
+    }
+
+    fn removes_rule_of(&self, other: &Self) -> bool {
+        let removed = self.0.steps.iter().filter_map(|step| match &step.action {
+            Action::Compute(ComputeAction::RemoveFirewallRule { rule, .. }) => Some(rule),
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
+        });
+        let ensures = |removed: &FirewallRule| {
+            other.0.steps.iter().any(|step| {
+                matches!(&step.action, Action::Compute(ComputeAction::EnsureFirewallRule(rule))
+                    if (&rule.network.project, &rule.name) == (&removed.network.project, &removed.name))
+            })
+        };
+        removed.into_iter().any(ensures)
+    }
+
     /// The digest that an approval names.
     #[must_use]
     pub fn digest(&self) -> PlanDigest {
@@ -285,8 +313,8 @@ impl From<crate::action::KubernetesAction> for Action {
     }
 }
 
-impl From<crate::action::ComputeAction> for Action {
-    fn from(action: crate::action::ComputeAction) -> Self {
+impl From<ComputeAction> for Action {
+    fn from(action: ComputeAction) -> Self {
         Self::Compute(action)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{AccessConfig, Action, ComputeAction};
+use crate::action::{AccessConfig, Action, KubernetesAction};
 use crate::firewall_rule::FirewallRule;
 use crate::target::{GroupRef, IncidentRef, InstanceRef, NodeRef, PodRef, RequestId};
 
@@ -114,24 +114,43 @@ pub struct Earlier {
     pub incident: IncidentRef,
     /// The node.
     pub node: NodeRef,
-    /// Its instance, if a request touched it.
-    pub instance: Option<InstanceRef>,
-    /// The suspects.
-    pub suspects: Vec<PodRef>,
+    /// The suspects: none of them may live on when the network comes back, unless they are cleared.
+    pub suspects: Vec<Suspect>,
     /// The requests, in the order in which they acted.
     pub requests: Vec<RequestId>,
     /// What they changed, or may have changed: the steps that found their effect in place, and those that were withheld, are not here.
     pub touched: Vec<Action>,
-    /// What is in place for other incidents on the node, and which request relies on it.
+    /// What is in place, or may be, for other incidents on the node, and which request relies on it.
     pub relied_on: Vec<(RequestId, Action)>,
     /// The node before the first of the requests, with every suspect before the first one that knew it.
     pub node_prior: Option<NodePrior>,
     /// The instance before the first of the requests.
     pub instance_prior: Option<InstancePrior>,
-    /// The group that the instance was in, whichever request of the incident recorded it first.
+    /// The group that the instance was in, as a request of the incident read it last while the instance was a member.
     pub group: Option<GroupPrior>,
-    /// Firewall rules that Stanch made and did not remove, whichever request made them.
-    pub rules_made: BTreeSet<FirewallRule>,
+    /// The firewall rules that isolate the node for the incident, as far as Stanch made them and did not remove them.
+    pub rules: BTreeSet<FirewallRule>,
+}
+
+/// A pod that was marked as a suspect, or named as one when the node lost its network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which pod.
+    pub pod: PodRef,
+    /// Its marks, whoever set them first: also those that a request found in place.
+    pub marks: Vec<Action>,
+}
+
+impl Suspect {
+    /// The label keys that its marks set.
+    #[must_use]
+    pub fn label_keys(&self) -> BTreeSet<String> {
+        let set = self.marks.iter().filter_map(|mark| match mark {
+            Action::Kubernetes(KubernetesAction::LabelPod { set, .. }) => Some(set.keys().cloned()),
+            Action::Kubernetes(_) | Action::Compute(_) | Action::Ssh(_) => None,
+        });
+        set.flatten().collect()
+    }
 }
 
 impl Earlier {
@@ -144,11 +163,19 @@ impl Earlier {
     /// The request of another incident that relies on an action.
     #[must_use]
     pub fn held_by(&self, action: &Action) -> Option<&RequestId> {
-        // An instance that another incident isolates stays without its addresses, whoever removed them.
-        let isolates = |other: &Action| {
-            matches!(action, Action::Compute(ComputeAction::RemoveExternalIp { .. }))
-                && matches!(other, Action::Compute(ComputeAction::TagInstance { .. }))
-        };
-        self.relied_on.iter().find(|(_, other)| other == action || isolates(other)).map(|(id, _)| id)
+        self.relied_on.iter().find(|(_, other)| other == action).map(|(id, _)| id)
+    }
+
+    /// Whether the pod is a suspect of another incident too.
+    #[must_use]
+    pub fn is_marked_elsewhere(&self, pod: &PodRef) -> bool {
+        self.relied_on.iter().any(|(_, action)| action.marks() == Some(pod))
+    }
+
+    /// The request of another incident that keeps the node without its network, or has a suspect among these pods.
+    #[must_use]
+    pub fn isolated_by(&self, alive: &[&PodRef]) -> Option<&RequestId> {
+        let isolates = |action: &Action| action.takes_network() || action.marks().is_some_and(|pod| alive.contains(&pod));
+        self.relied_on.iter().find(|(_, action)| isolates(action)).map(|(id, _)| id)
     }
 }

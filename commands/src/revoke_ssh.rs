@@ -40,7 +40,11 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     };
     let mut steps = Steps::default();
     let saved = abandon::save_prior_state(&mut steps, compute);
-    add(&mut steps, compute, context, &[Edge::Requires(saved)], &mut consequences);
+    let revoked = |line: &str| match &context.arguments.key {
+        Some(key) => key.is_on(line),
+        None => is_ours(line),
+    };
+    add(&mut steps, compute, context, revoked, &[Edge::Requires(saved)], &mut consequences);
     let steps = steps.finish();
     match steps.len() {
         0 | 1 => Err(Refusal::AlreadySo(format!("nothing that `allow-ssh` gave is left on {}", compute.instance.name))),
@@ -48,9 +52,18 @@ fn plan(facts: &Facts, context: &Context) -> Result<Draft, Refusal> {
     }
 }
 
-/// Adds the steps that take back what `allow-ssh` gave; none if there is nothing of it.
-pub fn add(steps: &mut Steps, compute: &ComputeFacts, context: &Context, needs: &[Edge], consequences: &mut Consequences) {
-    let (revoked, kept) = keys(compute, context);
+/// Adds the steps that take back the keys for which `revoked` says so, and the way in if no other key by Stanch is left; none if there is nothing
+/// of it.
+pub fn add(
+    steps: &mut Steps,
+    compute: &ComputeFacts,
+    context: &Context,
+    revoked: impl Fn(&str) -> bool,
+    needs: &[Edge],
+    consequences: &mut Consequences,
+) {
+    let (revoked, kept): (Vec<&String>, Vec<&String>) = compute.ssh.keys.iter().partition(|line| revoked(line));
+    let kept = kept.into_iter().filter(|line| is_ours(line)).count();
     let mut on_target: Vec<StepId> = Vec::new();
     match kept {
         0 => on_target.extend(close(steps, compute, context, needs, consequences)),
@@ -58,19 +71,10 @@ pub fn add(steps: &mut Steps, compute: &ComputeFacts, context: &Context, needs: 
     }
     for line in revoked {
         // One after the other: operations on one instance may not overlap.
-        let action = ComputeAction::RemoveSshKey { instance: compute.instance.clone(), line };
+        let action = ComputeAction::RemoveSshKey { instance: compute.instance.clone(), line: line.clone() };
         let after = on_target.last().map(|previous| Edge::After(*previous));
         on_target.push(steps.add(action, needs.iter().copied().chain(after)));
     }
-}
-
-/// The lines to remove, and how many lines of ours stay.
-fn keys(compute: &ComputeFacts, context: &Context) -> (Vec<String>, usize) {
-    let (revoked, kept): (Vec<&String>, Vec<&String>) = compute.ssh.keys.iter().partition(|line| match &context.arguments.key {
-        Some(key) => key.is_on(line),
-        None => is_ours(line),
-    });
-    (revoked.into_iter().cloned().collect(), kept.into_iter().filter(|line| is_ours(line)).count())
 }
 
 /// Adds what closes the way, the rule first. Returns the steps on the instance itself.

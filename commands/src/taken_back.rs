@@ -1,13 +1,64 @@
-//! Which action takes which other one back: what of all that was done still stands follows from this.
+//! Which action takes which other one back, and what an action means for a node that is to be released: what of all that was done still stands
+//! follows from this.
 
 use crate::action::{Action, ComputeAction, KubernetesAction};
-use crate::target::InstanceRef;
+use crate::target::{InstanceRef, PodRef};
 
 impl Action {
+    /// The pod that the action marks as a suspect.
+    #[must_use]
+    pub fn marks(&self) -> Option<&PodRef> {
+        match self {
+            Self::Kubernetes(
+                KubernetesAction::LabelPod { pod, .. }
+                | KubernetesAction::KeepWhileUnreachable(pod)
+                | KubernetesAction::KeepFromAutoscaler(pod)
+                | KubernetesAction::DenyPodTraffic(pod),
+            ) => Some(pod),
+            Self::Kubernetes(_) | Self::Compute(_) | Self::Ssh(_) => None,
+        }
+    }
+
+    /// Whether the action takes the network from the instance.
+    #[must_use]
+    pub fn takes_network(&self) -> bool {
+        matches!(self, Self::Compute(ComputeAction::TagInstance { .. } | ComputeAction::RemoveExternalIp { .. }))
+    }
+
+    /// Whether there is anything that this action takes back: most actions only add.
+    #[must_use]
+    pub fn takes_something_back(&self) -> bool {
+        matches!(
+            self,
+            Self::Kubernetes(
+                KubernetesAction::Uncordon(_)
+                    | KubernetesAction::AllowScaleDown(_)
+                    | KubernetesAction::IncludeInLoadBalancers(_)
+                    | KubernetesAction::AllowPodTraffic(_)
+                    | KubernetesAction::ScaleBack { .. }
+                    | KubernetesAction::RestorePod { .. }
+                    | KubernetesAction::DeletePod { .. }
+            ) | Self::Compute(
+                ComputeAction::RemoveFirewallRule { .. }
+                    | ComputeAction::UntagInstance { .. }
+                    | ComputeAction::RestoreExternalIp { .. }
+                    | ComputeAction::AllowDeletion(_)
+                    | ComputeAction::ReleaseBootDisk { .. }
+                    | ComputeAction::RemoveSshKey { .. }
+                    | ComputeAction::UntagForSsh { .. }
+                    | ComputeAction::UntagIntermediate { .. }
+                    | ComputeAction::DeleteIntermediate { .. }
+                    | ComputeAction::DeleteInstance { .. }
+            )
+        )
+    }
+
     /// Whether this action, once it succeeded, left nothing of an earlier one.
     #[must_use]
     pub fn takes_back(&self, earlier: &Self) -> bool {
         match (self, earlier) {
+            // So that the list above is never shorter than what follows.
+            _ if !self.takes_something_back() => false,
             (Self::Kubernetes(now), Self::Kubernetes(then)) => on_kubernetes(now, then),
             (Self::Compute(now), Self::Compute(then)) => on_compute(now, then),
             (Self::Kubernetes(_) | Self::Compute(_) | Self::Ssh(_), _) => false,

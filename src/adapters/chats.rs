@@ -54,8 +54,7 @@ impl Chat for Chats {
         self.of(root.channel.platform)?.attach(root, message, files).await
     }
 
-    /// Nobody on a platform that Stanch is not connected to.
-    async fn subject(&self, account: &Account) -> Option<Subject> {
-        self.of(account.platform).ok()?.subject(account).await
+    async fn subject(&self, account: &Account) -> Result<Option<Subject>, ChatError> {
+        self.of(account.platform)?.subject(account).await
     }
 }

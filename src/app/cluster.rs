@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use stanch_commands::action::{Action, ComputeAction, KubernetesAction, SshAction};
 use stanch_commands::facts::{ClusterFacts, ComputeFacts, Facts, GroupState, GroupSurvey, KubernetesFacts, NoInstance};
 use stanch_commands::plan::Plan;
+use stanch_commands::runtime::Ending;
 use stanch_commands::target::{GroupRef, PodRef, TargetName};
 
 use crate::core::step::{Failure, FailureKind, Licence, Observation, Outcome, Performed};
@@ -128,7 +129,10 @@ fn ended(plan: &Plan, facts: &Facts) -> Option<String> {
         }
         Action::Kubernetes(_) | Action::Compute(_) => None,
     });
-    let containers = facts.kubernetes.suspect.iter().flat_map(|suspect| &suspect.containers);
-    let runs = |id: &str| containers.clone().any(|container| container.running && container.runtime_id.ends_with(&format!("://{id}")));
-    endings.filter(|ending| !runs(ending.container.id.as_str())).map(|ending| format!("{ending} is not the same run any more")).next()
+    let runs = |ending: &Ending| {
+        let suffix = format!("://{}", ending.container.id.as_str());
+        let pod = facts.kubernetes.pods.iter().find(|pod| pod.pod == ending.pod);
+        pod.is_some_and(|pod| pod.containers.iter().any(|container| container.running && container.runtime_id.ends_with(&suffix)))
+    };
+    endings.into_iter().find(|ending| !runs(ending.as_ref())).map(|ending| format!("{ending} is not the same run any more"))
 }

@@ -13,7 +13,7 @@ use stanch_commands::plan::Draft;
 use stanch_commands::refusal::Refusal;
 use stanch_commands::target::{ClusterName, GroupRef, IncidentRef, Namespace, NodeName, RequestId, TargetName};
 
-use super::voting::{ask, patiently};
+use super::voting::{command_of, may_request, patiently};
 use super::work::{Answer, Looked, Report, Surveyed};
 use super::{Cluster, Entry, Stanch};
 use crate::core::engine::Event;
@@ -112,7 +112,7 @@ impl Stanch {
 
     /// The group whose size the requests on that node recorded.
     fn group_of(&self, earlier: &RequestId) -> Result<GroupRef, Answer> {
-        let recorded = self.memory.earlier(earlier).and_then(|earlier| earlier.group);
+        let recorded = self.memory.standing().earlier(earlier).and_then(|earlier| earlier.group);
         recorded.map(|recorded| recorded.group).ok_or_else(|| Box::new(Say::Refused(Refusal::NoRecordedSize)))
     }
 
@@ -174,7 +174,7 @@ impl Stanch {
             Err(refusal) => return Say::Refused(refusal),
         };
         // The same question as right before the writes: a plan that could never be authorised is not put before people.
-        let decision = self.parts.policy.may_request(subject, &ask(&plan));
+        let decision = may_request(&self.parts.policy, subject, command_of(&plan), &plan);
         if !decision.permitted {
             return Say::Denied(decision);
         }
@@ -205,13 +205,14 @@ impl Stanch {
     }
 
     fn context(&self, id: &RequestId, parsed: &Parsed, person: &PersonId, node: Option<&NodeName>) -> Context {
-        let earlier = parsed.arguments.request.as_ref().and_then(|earlier| self.memory.earlier(earlier));
+        let standing = self.memory.standing();
+        let earlier = parsed.arguments.request.as_ref().and_then(|earlier| standing.earlier(earlier));
         let known = parsed
             .arguments
             .incident
             .clone()
             .or_else(|| earlier.as_ref().map(|earlier| earlier.incident.clone()))
-            .or_else(|| self.memory.incident_of(node?).cloned());
+            .or_else(|| standing.incident_of(node?).cloned());
         Context {
             request: id.clone(),
             incident: known.unwrap_or_else(|| incident_of(id)),
@@ -222,10 +223,10 @@ impl Stanch {
             node_access: self.parts.settings.node_access.clone(),
             protected_namespaces: self.parts.policy.protected_namespaces.clone(),
             own: self.parts.settings.own.clone(),
-            isolated_instances: self.memory.isolated_instances(),
-            tagged_instances: self.memory.tagged_instances(),
+            isolated_instances: standing.isolated_instances(),
+            tagged_instances: standing.tagged_instances(),
             earlier,
-            isolated_nodes: self.memory.isolated_nodes().into_keys().collect(),
+            isolated_nodes: standing.isolated_nodes().into_keys().collect(),
             now: self.now(),
         }
     }
@@ -242,7 +243,7 @@ impl Stanch {
     }
 
     fn list(&self) -> Say {
-        let nodes = self.memory.isolated_nodes().into_iter().map(|(node, by)| (format!("node {node}"), by));
+        let nodes = self.memory.standing().isolated_nodes().into_iter().map(|(node, by)| (format!("node {node}"), by));
         let open = |isolation: &PodIsolation| if isolation.isolates() { "" } else { " (detached, but NOT isolated)" };
         let pods = self.memory.isolated_pods().into_iter().map(|(isolation, by)| (format!("pod {}{}", isolation.pod, open(isolation)), by));
         let open = self.memory.open().map(|(id, request)| (id.clone(), request.clone())).collect();
@@ -267,10 +268,7 @@ impl Stanch {
     /// Stops a run, if the person has a role in its scope.
     pub(super) async fn halt(&mut self, id: &RequestId, person: &PersonId, subject: &Subject, reason: Option<String>) -> Say {
         let Some(request) = self.memory.state.requests.get(id) else { return Say::Rejected(Rejection::UnknownRequest) };
-        let plan = &request.made.plan;
-        let namespace = plan.suspects.first().map(|suspect| suspect.namespace.as_str());
-        let ask = Ask { command: "halt", cluster: Some(plan.cluster.as_str()), namespace };
-        let decision = self.parts.policy.may_request(subject, &ask);
+        let decision = may_request(&self.parts.policy, subject, "halt", &request.made.plan);
         match self.send(id, Event::Halt { person: person.clone(), reason, decision }).await {
             Ok(()) => Say::Stopped("Halted. What is in place stays; nothing further starts."),
             Err(rejection) => Say::Rejected(rejection),
@@ -314,7 +312,7 @@ struct Look {
 impl Look {
     /// Who asks, whether they may, and what is there. The policy is asked before anything is read: a refused command reads nothing.
     async fn up(&self, inbound: &Inbound, parsed: &Parsed, place: Option<Place>) -> Result<(Subject, Option<Surveyed>), Answer> {
-        let subject = patiently(&*self.chat, &inbound.from).await.ok_or_else(|| Box::new(unknown()))?;
+        let subject = patiently(&*self.chat, &inbound.from).await.ok().flatten().ok_or_else(|| Box::new(unknown()))?;
         let command = parsed.privilege();
         let Some(Place { cluster, target, namespace, group }) = place else {
             self.permit(&subject, &Ask { command, cluster: None, namespace: None })?;

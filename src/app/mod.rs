@@ -46,7 +46,9 @@ use copying::Copies;
 pub use doctor::Doctor;
 pub use entry::{Entry, Landmark, Memory, Unreadable};
 use outbox::Outbox;
+pub use standing::Standing;
 pub use suggesting::{Names, Suggestions};
+use voting::Reading;
 use work::Report;
 
 /// Everything that the app works with.
@@ -157,6 +159,8 @@ struct Stanch {
     fresh: BTreeSet<(RequestId, StepId)>,
     /// Commands, clicks and reactions that a task looks into.
     asked: usize,
+    /// Requests whose votes are being read.
+    reading: BTreeMap<RequestId, Reading>,
     /// Readings of votes that were begun, counted by the tasks that read.
     readings: Arc<AtomicU64>,
     /// The newest reading of each request that was counted.
@@ -165,8 +169,8 @@ struct Stanch {
     witnessed_on: Option<Date>,
     /// Requests whose approvers were reminded.
     reminded: BTreeSet<RequestId>,
-    /// Requests whose thread knows that they wait for another one.
-    told_of_lock: BTreeSet<RequestId>,
+    /// What the thread of a request knows of why it does not start.
+    told_waiting: BTreeMap<RequestId, Vec<Rejection>>,
     copies: Copies,
     commands: DefaultKeyedRateLimiter<Account>,
     votes: DefaultKeyedRateLimiter<Account>,
@@ -197,11 +201,12 @@ impl Stanch {
             unanswered: BTreeMap::new(),
             fresh: BTreeSet::new(),
             asked: 0,
+            reading: BTreeMap::new(),
             readings: Arc::default(),
             counted: BTreeMap::new(),
             witnessed_on: None,
             reminded: BTreeSet::new(),
-            told_of_lock: BTreeSet::new(),
+            told_waiting: BTreeMap::new(),
             copies: Copies::default(),
             commands: limiter(COMMANDS),
             votes: limiter(VOTES),
@@ -242,7 +247,7 @@ impl Stanch {
                 match inbound.input.clone() {
                     Input::Typed(text) => self.hear(inbound, &text).await,
                     Input::Pressed(control) => self.look_up_for(inbound, control),
-                    Input::Reacted(message) => self.read_votes_for(&inbound.from, &message),
+                    Input::Reacted(message) => self.read_votes_for(inbound, &message).await,
                 }
             }
         }
@@ -267,9 +272,18 @@ impl Stanch {
             Report::TurnedAway { inbound, answer } => self.turn_away(&inbound, *answer).await,
             Report::Examined { inbound, diagnoses } => self.answer_privately(&inbound, Say::Examined(diagnoses)).await,
             Report::Pressed { inbound, control, subject } => self.press(inbound, control, subject).await,
-            Report::Voted(voted) => self.count(voted).await,
+            Report::Voted(voted) => {
+                let id = voted.id.clone();
+                self.count(voted).await;
+                self.was_read(&id);
+            }
+            Report::NotRead { id } => self.was_read(&id),
             Report::Unseen { id, why } => self.tell_unseen(&id, &why),
-            Report::Rechecked(asked_again) => self.recheck(*asked_again).await,
+            Report::Rechecked(asked_again) => {
+                let id = asked_again.id.clone();
+                self.recheck(*asked_again).await;
+                self.was_read(&id);
+            }
             Report::Observed { id, step, observation } => self.observed(id, step, observation).await,
             Report::Performed { id, step, performed, kept, attachments } => self.performed((id, step), performed, kept, attachments).await,
             Report::Compared { found, tries } => self.compared(found, tries),
@@ -280,7 +294,7 @@ impl Stanch {
                 self.commit(vec![Entry::Posted { at, request: id, what, message }]).await;
                 // Somebody may have reacted before it was known whose plan the message is.
                 if let Some((id, message)) = plan {
-                    self.read_votes(id, message, None);
+                    self.read_votes(id, message, BTreeSet::new());
                 }
             }
         }

@@ -246,9 +246,11 @@ impl Stanch {
         self.doing.remove(&effect);
         let Err(rejection) = outcome else { return };
         self.not_before.insert(effect, (Instant::now() + RECHECK, 0));
-        if self.told_of_lock.insert(id.clone())
+        let told = self.told_waiting.entry(id.clone()).or_default();
+        if !told.contains(&rejection)
             && let Some(request) = self.memory.state.requests.get(id)
         {
+            told.push(rejection.clone());
             self.outbox.thread(&request.made.channel, id, Say::Rejected(rejection));
         }
     }

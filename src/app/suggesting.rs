@@ -161,7 +161,7 @@ impl Suggestions {
             known.subject.clone()
         };
         let account = account.clone();
-        tokio::spawn(async move { known.get_or_init(|| chat.subject(&account)).await.clone() }).await.ok()?
+        tokio::spawn(async move { known.get_or_init(|| async { chat.subject(&account).await.ok().flatten() }).await.clone() }).await.ok()?
     }
 
     async fn found(&self, typing: &Typing) -> Vec<String> {

@@ -54,7 +54,7 @@ impl Stanch {
         self.outbox.landmark(&request.made.channel, id, Landmark::End, end);
         self.witness(id, request, "end").await;
         self.reminded.remove(id);
-        self.told_of_lock.remove(id);
+        self.told_waiting.remove(id);
     }
 
     fn plan_message(&self, id: &RequestId, request: &Request) -> Say {

@@ -1,6 +1,6 @@
 //! Votes: buttons, and reactions that are read back from the message before they count.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use stanch_commands::plan::{Plan, PlanDigest};
 use stanch_commands::target::RequestId;
 
 use super::commanding::{unknown, unmapped};
-use super::work::{AskedAgain, Report, Voted};
+use super::work::{AskedAgain, Report, Subjects, Voted};
 use super::{Landmark, Stanch};
 use crate::core::engine::{Event, Rejection, waits_for};
 use crate::core::identity::{Account, Ballot, Means, MessageRef, PersonId};
-use crate::core::policy::{Ask, Decision, Groups, Reason, Subject};
+use crate::core::policy::{Ask, Decision, Groups, Policy, Reason, Subject};
 use crate::core::request::{Request, Stage};
 use crate::core::say::{Control, Say};
 use crate::ports::{Chat, ChatError, Inbound, Votes};
@@ -29,13 +29,25 @@ const READ_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait that the platform can ask for.
 const READ_PAUSE_LIMIT: Duration = Duration::from_secs(30);
 
+/// The reading of one request's votes. There is one at a time, so that a storm of reactions costs no more than one reading after the other,
+/// and none while everything is asked again: that reads last, and what it reads must be the newest.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// Tasks that read.
+    tasks: u8,
+    /// Something came that the tasks may not see.
+    again: bool,
+    /// Who is to be answered then.
+    hinted: BTreeSet<Account>,
+}
+
 impl Stanch {
     /// A button was pressed: who was that?
     pub(super) fn look_up_for(&mut self, inbound: Inbound, control: Control) {
         let (chat, reports) = (self.parts.chat.clone(), self.reports.clone());
         self.asked = self.asked.saturating_add(1);
         self.tasks.spawn(async move {
-            let subject = patiently(chat.as_ref(), &inbound.from).await;
+            let subject = patiently(chat.as_ref(), &inbound.from).await.ok().flatten();
             let _ = reports.send(Report::Pressed { inbound, control, subject });
         });
     }
@@ -88,10 +100,12 @@ impl Stanch {
         Some(self.parts.policy.may_approve(subject, made.phase, &made.requester))
     }
 
-    /// Somebody reacted to one of our messages: read what stands there.
-    pub(super) fn read_votes_for(&mut self, from: &Account, message: &MessageRef) {
-        if let Some(id) = self.memory.voted_on(message).cloned() {
-            self.read_votes(id, message.clone(), Some(from.clone()));
+    /// Somebody reacted to one of our messages: read what stands there. Nobody's reaction changes nothing, so it is not looked for.
+    pub(super) async fn read_votes_for(&mut self, inbound: Inbound, message: &MessageRef) {
+        let Some(id) = self.memory.voted_on(message).cloned() else { return };
+        match self.parts.policy.person(&inbound.from) {
+            Some(_) => self.read_votes(id, message.clone(), [inbound.from].into()),
+            None => self.outbox.private(&inbound.channel, &inbound.from, unmapped(&inbound.from)),
         }
     }
 
@@ -100,29 +114,46 @@ impl Stanch {
         let open: Vec<RequestId> = self.memory.open().map(|(id, _)| id.clone()).collect();
         for id in open {
             if let Some(message) = self.memory.landmarks.get(&(id.clone(), Landmark::Plan)).cloned() {
-                self.read_votes(id, message, None);
+                self.read_votes(id, message, BTreeSet::new());
             }
         }
     }
 
-    pub(super) fn read_votes(&mut self, id: RequestId, message: MessageRef, hinted: Option<Account>) {
+    pub(super) fn read_votes(&mut self, id: RequestId, message: MessageRef, hinted: BTreeSet<Account>) {
+        let reading = self.reading.entry(id.clone()).or_default();
+        if reading.tasks > 0 {
+            reading.again = true;
+            return reading.hinted.extend(hinted);
+        }
+        reading.tasks = 1;
         let (chat, reports, policy) = (self.parts.chat.clone(), self.reports.clone(), self.parts.policy.clone());
         let readings = self.readings.clone();
         self.tasks.spawn(async move {
             let (reading, votes) = match read_patiently(&*chat, &message, &readings).await {
                 Ok(read) => read,
                 // The reaction stays where it is, and is read again at the next hint or reconnect.
-                Err(error) => return tracing::warn!(request = %id, %error, "the votes could not be read back"),
-            };
-            let mut subjects = BTreeMap::new();
-            for account in votes.yes.iter().chain(&votes.no).chain(&votes.halt) {
-                // Only accounts of somebody: a channel full of reactions costs no look-ups.
-                if policy.person(account).is_some() && !subjects.contains_key(account) {
-                    subjects.insert(account.clone(), patiently(chat.as_ref(), account).await);
+                Err(error) => {
+                    tracing::warn!(request = %id, %error, "the votes could not be read back");
+                    let _ = reports.send(Report::NotRead { id });
+                    return;
                 }
-            }
+            };
+            let subjects = look_up_voters(&*chat, &policy, &votes, Subjects::default()).await;
             let _ = reports.send(Report::Voted(Voted { id, reading, hinted, votes, subjects }));
         });
+    }
+
+    /// A task that read votes has reported: what came meanwhile is read now.
+    pub(super) fn was_read(&mut self, id: &RequestId) {
+        let Some(reading) = self.reading.get_mut(id) else { return };
+        reading.tasks = reading.tasks.saturating_sub(1);
+        if reading.tasks > 0 {
+            return;
+        }
+        let Some(Reading { again: true, hinted, .. }) = self.reading.remove(id) else { return };
+        if let Some(message) = self.memory.landmarks.get(&(id.clone(), Landmark::Plan)).cloned() {
+            self.read_votes(id.clone(), message, hinted);
+        }
     }
 
     /// The reactions of a plan message were read back: a no before a yes, then what was taken back.
@@ -160,7 +191,7 @@ impl Stanch {
     /// The person behind a vote, if it is to be counted now.
     async fn voter(&mut self, voted: &Voted, account: &Account) -> Option<(PersonId, Subject)> {
         let person = self.parts.policy.person(account).cloned();
-        let subject = voted.subjects.get(account).cloned().flatten();
+        let subject = voted.subjects.member(account).cloned();
         if let (Some(person), Some(subject)) = (person, subject) {
             return Some((person, subject));
         }
@@ -191,7 +222,7 @@ impl Stanch {
     /// Whoever reacted gets an answer; others only if their vote was news.
     async fn tell_voter(&mut self, voted: &Voted, account: &Account, say: Say) {
         let news = matches!(say, Say::Counted { .. } | Say::Stopped(_) | Say::Withdrawn);
-        if voted.hinted.as_ref() != Some(account) && !news {
+        if !voted.hinted.contains(account) && !news {
             return;
         }
         if let Some(channel) = self.memory.state.requests.get(&voted.id).map(|request| request.made.channel.clone()) {
@@ -212,25 +243,25 @@ impl Stanch {
         let (chat, reports, policy, id) = (self.parts.chat.clone(), self.reports.clone(), self.parts.policy.clone(), id.clone());
         let (cluster, plan, now) = (self.parts.clusters.get(&request.made.plan.cluster).cloned(), request.made.plan.clone(), self.now());
         let readings = self.readings.clone();
+        let reading = self.reading.entry(id.clone()).or_default();
+        reading.tasks = reading.tasks.saturating_add(1);
         self.tasks.spawn(async move {
             let changed = match cluster {
                 Some(cluster) => cluster.changed(&plan, now).await,
                 None => Some(format!("cluster {} is no longer configured", plan.cluster)),
             };
-            let mut subjects = BTreeMap::new();
+            let mut subjects = Subjects::default();
             for account in agreed.into_iter().chain(requester.clone()) {
-                subjects.insert(account.clone(), patiently(chat.as_ref(), &account).await);
+                let found = patiently(chat.as_ref(), &account).await;
+                subjects.0.insert(account, found);
             }
             let votes = match message {
                 Some(message) => read_patiently(chat.as_ref(), &message, &readings).await.ok(),
                 // Nobody can have reacted to what does not stand yet.
                 None => Some((next(&readings), Votes::default())),
             };
-            let voters = votes.iter().flat_map(|(_, votes)| votes.yes.iter().chain(&votes.no).chain(&votes.halt));
-            let fresh: BTreeSet<Account> =
-                voters.filter(|account| policy.person(account).is_some() && !subjects.contains_key(*account)).cloned().collect();
-            for account in fresh {
-                subjects.insert(account.clone(), patiently(chat.as_ref(), &account).await);
+            if let Some((_, votes)) = &votes {
+                subjects = look_up_voters(chat.as_ref(), &policy, votes, subjects).await;
             }
             let asked_again = AskedAgain { id, votes, subjects, requester, changed };
             let _ = reports.send(Report::Rechecked(Box::new(asked_again)));
@@ -245,25 +276,31 @@ impl Stanch {
         if self.counted.get(&id).is_some_and(|counted| reading < *counted) {
             return self.rechecked(&id, Err(Rejection::VotersUnclear)).await;
         }
-        self.count(Voted { id: id.clone(), reading, hinted: None, votes: votes.clone(), subjects: subjects.clone() }).await;
+        let voted = Voted { id: id.clone(), reading, hinted: BTreeSet::new(), votes: votes.clone(), subjects: subjects.clone() };
+        self.count(voted).await;
         let Some(request) = self.memory.state.requests.get(&id).filter(|request| request.stage == Stage::Waiting) else {
             return self.rechecked(&id, Ok(())).await;
         };
-        let found = |account: &Account| subjects.get(account).and_then(Option::as_ref);
+        let found = |account: &Account| subjects.member(account);
         if let Some(objector) = votes.halt.iter().filter_map(found).find_map(|subject| self.may_halt(request, subject)) {
             return self.rechecked(&id, Err(Rejection::HaltStands(objector))).await;
         }
         // A no or a halt of somebody whom the platform does not confirm at present may be one that counts.
-        let unconfirmed = |account: &Account| found(account).is_none_or(|subject| subject.groups == Groups::Unknown);
         let mut objections = votes.no.iter().chain(&votes.halt).filter(|account| self.parts.policy.person(account).is_some());
-        if objections.any(unconfirmed) {
+        if objections.any(|account| subjects.is_unclear(account)) {
             return self.rechecked(&id, Err(Rejection::VotersUnclear)).await;
         }
         let made = &request.made;
         let permitted = |subject: &Subject| self.parts.policy.may_approve(subject, made.phase, &made.requester).permitted;
-        let unclear = |subject: &Subject| subject.groups == Groups::Unknown && !permitted(subject);
-        // Whose groups the platform does not tell is not known to have lost a role: nothing starts, and nothing is taken away.
-        if request.approvals.values().filter_map(|ballot| found(&ballot.account)).any(unclear) {
+        let mut agreed = request.approvals.values().map(|ballot| &ballot.account);
+        // Somebody agreed while everything was asked again: they are asked about too.
+        if agreed.clone().any(|account| !subjects.0.contains_key(account)) {
+            return self.look_up_again(&id).await;
+        }
+        // Of whom the platform does not tell who they are, or in which groups, is not known to have lost a role: nothing starts, and nothing is
+        // taken away.
+        let unclear = |account: &Account| subjects.is_unclear(account) && !found(account).is_some_and(permitted);
+        if agreed.any(unclear) || requester.as_ref().is_some_and(|account| found(account).is_none() && subjects.is_unclear(account)) {
             return self.rechecked(&id, Err(Rejection::VotersUnclear)).await;
         }
         let stands = |person: &PersonId, ballot: &Ballot| {
@@ -275,7 +312,7 @@ impl Stanch {
         let lost: Vec<Account> =
             request.approvals.iter().filter(|(person, _)| !eligible.contains(*person)).map(|(_, ballot)| ballot.account.clone()).collect();
         let requester = match requester.as_ref().and_then(found) {
-            Some(subject) => self.parts.policy.may_request(subject, &ask(&made.plan)),
+            Some(subject) => may_request(&self.parts.policy, subject, command_of(&made.plan), &made.plan),
             None => Decision { permitted: false, reasons: vec![Reason::UnmappedAccount(made.requester.to_string())] },
         };
         let channel = made.channel.clone();
@@ -288,10 +325,8 @@ impl Stanch {
 
     /// The person, if they may halt this request.
     fn may_halt(&self, request: &Request, subject: &Subject) -> Option<PersonId> {
-        let plan = &request.made.plan;
-        let ask = Ask { command: "halt", ..ask(plan) };
         let person = self.parts.policy.person(&subject.account)?;
-        self.parts.policy.may_request(subject, &ask).permitted.then(|| person.clone())
+        may_request(&self.parts.policy, subject, "halt", &request.made.plan).permitted.then(|| person.clone())
     }
 }
 
@@ -318,24 +353,46 @@ fn next(readings: &AtomicU64) -> u64 {
     readings.fetch_add(1, Ordering::SeqCst).saturating_add(1)
 }
 
-/// Looks an account up again if that fails: a failed look-up means no role, and that would take a vote away.
-pub(super) async fn patiently(chat: &dyn Chat, account: &Account) -> Option<Subject> {
+/// Looks an account up again if that fails: nobody reacts twice.
+pub(super) async fn patiently(chat: &dyn Chat, account: &Account) -> Result<Option<Subject>, ChatError> {
     for _ in 1..LOOK_UPS {
         match chat.subject(account).await {
-            Some(found) if found.groups != Groups::Unknown => return Some(found),
-            Some(_) | None => tokio::time::sleep(LOOK_UP_PAUSE).await,
+            Ok(Some(Subject { groups: Groups::Unknown, .. })) | Err(_) => tokio::time::sleep(LOOK_UP_PAUSE).await,
+            told => return told,
         }
     }
     chat.subject(account).await
 }
 
-/// What a plan asks for.
-pub(super) fn ask(plan: &Plan) -> Ask<'_> {
+/// Looks those up who voted and are somebody's account, and were not looked up yet: a channel full of reactions costs no look-ups.
+async fn look_up_voters(chat: &dyn Chat, policy: &Policy, votes: &Votes, mut subjects: Subjects) -> Subjects {
+    for account in votes.yes.iter().chain(&votes.no).chain(&votes.halt) {
+        if policy.person(account).is_some() && !subjects.0.contains_key(account) {
+            let found = patiently(chat, account).await;
+            subjects.0.insert(account.clone(), found);
+        }
+    }
+    subjects
+}
+
+/// The command whose permission a plan needs.
+pub(super) fn command_of(plan: &Plan) -> &str {
     let probes = |action: &Action| matches!(action, Action::Kubernetes(KubernetesAction::RunProbes { .. }));
-    let command = match plan.steps().any(|(_, step)| probes(&step.action)) {
+    match plan.steps().any(|(_, step)| probes(&step.action)) {
         true => inspect::WITH_EXEC,
         false => plan.command.split(' ').next().unwrap_or_default(),
-    };
-    let namespace = plan.suspects.first().map(|suspect| suspect.namespace.as_str());
-    Ask { command, cluster: Some(plan.cluster.as_str()), namespace }
+    }
+}
+
+/// Whether somebody may ask for a command on a plan's targets: in the namespace of every suspect. Of several answers, a no.
+pub(super) fn may_request(policy: &Policy, subject: &Subject, command: &str, plan: &Plan) -> Decision {
+    let cluster = Some(plan.cluster.as_str());
+    let namespaces: BTreeSet<&str> = plan.suspects.iter().map(|suspect| suspect.namespace.as_str()).collect();
+    let asked = |namespace| policy.may_request(subject, &Ask { command, cluster, namespace });
+    let mut decisions: Vec<Decision> = namespaces.into_iter().map(|namespace| asked(Some(namespace))).collect();
+    let no = decisions.iter().position(|decision| !decision.permitted);
+    match no.or_else(|| decisions.len().checked_sub(1)) {
+        Some(telling) => decisions.swap_remove(telling),
+        None => asked(None),
+    }
 }

@@ -10,10 +10,10 @@ use stanch_commands::target::RequestId;
 use super::entry::Landmark;
 use crate::core::diagnosis::Diagnosis;
 use crate::core::identity::{Account, MessageRef, PersonId};
-use crate::core::policy::Subject;
+use crate::core::policy::{Groups, Subject};
 use crate::core::say::{Control, Say};
 use crate::core::step::{Observation, Performed};
-use crate::ports::{Attachment, Copied, CopyFailed, Inbound, Kept, Votes};
+use crate::ports::{Attachment, ChatError, Copied, CopyFailed, Inbound, Kept, Votes};
 
 /// A task has ended.
 pub(super) enum Report {
@@ -44,6 +44,11 @@ pub(super) enum Report {
     },
     /// The reactions of a plan message were read back.
     Voted(Voted),
+    /// They could not be read back.
+    NotRead {
+        /// Of which request.
+        id: RequestId,
+    },
     /// The chat refuses to show a plan, so that nobody can agree to it.
     Unseen {
         /// Of which request.
@@ -122,18 +127,38 @@ pub(super) enum Surveyed {
     Group(GroupSurvey),
 }
 
+/// What the chat said of accounts that were asked about.
+#[derive(Clone, Default)]
+pub(super) struct Subjects(pub BTreeMap<Account, Result<Option<Subject>, ChatError>>);
+
+impl Subjects {
+    /// The member behind an account.
+    pub fn member(&self, account: &Account) -> Option<&Subject> {
+        self.0.get(account)?.as_ref().ok()?.as_ref()
+    }
+
+    /// Whether it is not known who that is, or in which groups.
+    pub fn is_unclear(&self, account: &Account) -> bool {
+        match self.0.get(account) {
+            Some(Ok(Some(subject))) => subject.groups == Groups::Unknown,
+            Some(Ok(None)) => false,
+            Some(Err(_)) | None => true,
+        }
+    }
+}
+
 /// The votes on a plan message.
 pub(super) struct Voted {
     /// The request.
     pub id: RequestId,
     /// Which reading this is: readings overtake each other, and an older one must not undo a newer one.
     pub reading: u64,
-    /// Whose reaction made us look, if it was one.
-    pub hinted: Option<Account>,
+    /// Whose reactions made us look.
+    pub hinted: BTreeSet<Account>,
     /// What stands there.
     pub votes: Votes,
     /// The accounts behind it that belong to somebody.
-    pub subjects: BTreeMap<Account, Option<Subject>>,
+    pub subjects: Subjects,
 }
 
 /// What stands before anything is written.
@@ -143,7 +168,7 @@ pub(super) struct AskedAgain {
     /// What stands on the plan, and which reading that is; `None` if the platform does not say.
     pub votes: Option<(u64, Votes)>,
     /// Who they are: everybody who agreed or reacted, and the requester.
-    pub subjects: BTreeMap<Account, Option<Subject>>,
+    pub subjects: Subjects,
     /// The requester's account.
     pub requester: Option<Account>,
     /// What of the bound objects is gone or is another one now.

@@ -212,11 +212,13 @@ pub fn decide(state: &State, id: &RequestId, event: Event, now: Timestamp) -> Re
             }
         }
         Event::Halt { person, reason, decision } => halt(request, person, reason, decision)?,
-        Event::Rechecked { changed: Some(why), .. } => {
-            open_for_votes(request, now)?;
-            vec![Fact::TargetChanged { why }]
-        }
-        Event::Rechecked { eligible, requester, changed: None } => recheck(state, id, request, &eligible, requester, now)?,
+        Event::Rechecked { eligible, requester, changed } => match changed.or_else(|| overtaken(state, id, request)) {
+            Some(why) => {
+                open_for_votes(request, now)?;
+                vec![Fact::TargetChanged { why }]
+            }
+            None => recheck(state, id, request, &eligible, requester, now)?,
+        },
         Event::Start { step, key } => match request.ready(now).contains(&step) {
             true => vec![Fact::StepStarted { step, key }],
             false => return Err(Rejection::NotReady),
@@ -323,18 +325,28 @@ pub fn waits_for(state: &State, id: &RequestId) -> Option<RequestId> {
     lock_holder(state, id, state.requests.get(id)?)
 }
 
-/// The other request that works on the same node or instance. A halted one whose last step is still under way counts.
+/// The other request that works on the same node, instance or firewall rule. A halted one whose last step is still under way counts.
 fn lock_holder(state: &State, id: &RequestId, request: &Request) -> Option<RequestId> {
-    let (cluster, node, instance) = (&request.made.plan.cluster, &request.made.plan.node.uid, &request.made.plan.instance);
-    let same = |other: &Request| {
-        let plan = &other.made.plan;
-        (&plan.cluster == cluster && &plan.node.uid == node) || (instance.is_some() && &plan.instance == instance)
-    };
     let writes = |other: &Request| {
         other.stage == Stage::Executing
             || other.steps.keys().any(|step| under_way(other, *step) && class_of(other, *step) == Some(ActionClass::Mutate))
     };
-    state.requests.iter().find(|(other_id, other)| *other_id != id && same(other) && writes(other)).map(|(holder, _)| holder.clone())
+    let holds =
+        |(other_id, other): &(&RequestId, &Request)| *other_id != id && writes(other) && request.made.plan.contends_with(&other.made.plan);
+    state.requests.iter().find(holds).map(|(holder, _)| holder.clone())
+}
+
+/// Why a plan is not what it would be if it were made now: a release knows nothing of what was done since it was asked for, and no other plan
+/// knows of what a release took back since.
+fn overtaken(state: &State, id: &RequestId, request: &Request) -> Option<String> {
+    let (plan, since) = (&request.made.plan, request.asked_at_turn);
+    let wrote = |other: &Request| other.runs().any(|(action, run)| run.turn >= since && action.class() == ActionClass::Mutate);
+    let matters = |other: &Request| match plan.releases {
+        true => plan.contends_with(&other.made.plan),
+        false => other.made.plan.releases && plan.shares_target_with(&other.made.plan),
+    };
+    let overtook = |(other_id, other): &(&RequestId, &Request)| *other_id != id && matters(other) && wrote(other);
+    state.requests.iter().find(overtook).map(|(other, _)| format!("{other} changed what this plan is about after it was made"))
 }
 
 fn class_of(request: &Request, step: StepId) -> Option<ActionClass> {
@@ -379,7 +391,7 @@ fn after(state: &State, present: Option<Request>, record: &Record) -> Result<Req
         (Fact::Requested(made), None) if made.approvals_needed == 0 && !made.plan.only_preserves() => {
             return Err(illegal("a plan that writes needs an approval"));
         }
-        (Fact::Requested(made), None) => return Ok(Request::new((**made).clone(), record.at)),
+        (Fact::Requested(made), None) => return Ok(Request::new((**made).clone(), record.at, state.turns)),
         (_, None) => return Err(illegal("the request was never made")),
         (_, Some(request)) => request,
     };
@@ -483,10 +495,13 @@ fn end_waiting(request: &mut Request, ending: Ending) -> Result<(), &'static str
 pub fn effects(state: &State, now: Timestamp) -> Vec<Effect> {
     let mut effects = Vec::new();
     for (id, request) in &state.requests {
-        if request.stage == Stage::Waiting && !expired(request, now) && Quorum::of(request).is_some() {
-            effects.push(Effect::Recheck(id.clone()));
+        // Nothing of a request that is over starts any more, and what was under way still reports. Most are of this kind, so they come cheap.
+        if !matches!(request.stage, Stage::Ended(_)) {
+            if request.stage == Stage::Waiting && !expired(request, now) && Quorum::of(request).is_some() {
+                effects.push(Effect::Recheck(id.clone()));
+            }
+            effects.extend(request.ready(now).into_iter().map(|step| Effect::Start(id.clone(), step)));
         }
-        effects.extend(request.ready(now).into_iter().map(|step| Effect::Start(id.clone(), step)));
         effects.extend(request.steps.keys().filter(|step| under_way(request, **step)).map(|step| Effect::Perform(id.clone(), *step)));
     }
     effects

@@ -18,6 +18,8 @@ pub struct Request {
     pub made: Requested,
     /// When it was made.
     pub requested_at: Timestamp,
+    /// How many steps had been started by then, of every request.
+    pub asked_at_turn: u64,
     /// Digest of its plan.
     pub digest: PlanDigest,
     /// Where it stands.
@@ -116,11 +118,11 @@ impl Quorum {
 }
 
 impl Request {
-    /// A new request.
+    /// A new request, after that many steps of others.
     #[must_use]
-    pub fn new(made: Requested, requested_at: Timestamp) -> Self {
+    pub fn new(made: Requested, requested_at: Timestamp, asked_at_turn: u64) -> Self {
         let digest = made.plan.digest();
-        Self { made, requested_at, digest, stage: Stage::Waiting, approvals: BTreeMap::new(), steps: BTreeMap::new() }
+        Self { made, requested_at, asked_at_turn, digest, stage: Stage::Waiting, approvals: BTreeMap::new(), steps: BTreeMap::new() }
     }
 
     /// What becomes of every step, by position.

@@ -251,12 +251,10 @@ fn the_linter_lets_nothing_wide_in() {
 /// What is known of the group after the node was abandoned and deleted, two instances having been recorded.
 fn earlier() -> Earlier {
     let facts = facts();
-    let instance = facts.compute.as_ref().unwrap().instance.clone();
     let group = facts.compute.as_ref().unwrap().group.as_ref().unwrap();
     Earlier {
         incident: "inc-42".parse().unwrap(),
         node: facts.kubernetes.node.node.clone(),
-        instance: Some(instance),
         suspects: vec![],
         requests: vec!["r-old234".parse().unwrap()],
         touched: vec![],
@@ -264,7 +262,7 @@ fn earlier() -> Earlier {
         node_prior: None,
         instance_prior: None,
         group: Some(GroupPrior { group: group.group.clone(), target_size: group.target_size }),
-        rules_made: [].into(),
+        rules: [].into(),
     }
 }
 

@@ -7,8 +7,8 @@ use stanch_commands::action::{Action, ActionClass, ComputeAction, KubernetesActi
 use stanch_commands::check;
 use stanch_commands::definition::Does;
 use stanch_commands::facts::Facts;
-use stanch_commands::plan::{Form, Plan};
-use stanch_commands::prior::{DiskPrior, Earlier, GroupPrior, InstancePrior, NodePrior, PodPrior, Toleration};
+use stanch_commands::plan::{Draft, Form, Plan};
+use stanch_commands::prior::{DiskPrior, Earlier, GroupPrior, InstancePrior, NodePrior, PodPrior, Suspect, Toleration};
 use stanch_commands::refusal::Refusal;
 
 use crate::plans::{SUSPECT, context, facts, plan, text};
@@ -18,7 +18,7 @@ pub(crate) fn earlier(facts: &Facts) -> Earlier {
     let quarantine = plan(&format!("quarantine {SUSPECT}"), Form::Strict, facts).unwrap();
     let touched: Vec<Action> =
         quarantine.steps().map(|(_, step)| step.action.clone()).filter(|action| action.class() == ActionClass::Mutate).collect();
-    let rules_made = touched
+    let rules = touched
         .iter()
         .filter_map(|action| if let Action::Compute(ComputeAction::EnsureFirewallRule(rule)) = action { Some(rule.clone()) } else { None })
         .collect();
@@ -27,8 +27,10 @@ pub(crate) fn earlier(facts: &Facts) -> Earlier {
     Earlier {
         incident: "inc-42".parse().unwrap(),
         node: facts.kubernetes.node.node.clone(),
-        instance: Some(compute.instance.clone()),
-        suspects: vec![suspect.pod.clone()],
+        suspects: vec![Suspect {
+            pod: suspect.pod.clone(),
+            marks: touched.iter().filter(|action| action.marks() == Some(&suspect.pod)).cloned().collect(),
+        }],
         requests: vec!["r-k3f9qz".parse().unwrap()],
         touched,
         node_prior: Some(NodePrior {
@@ -66,7 +68,7 @@ pub(crate) fn earlier(facts: &Facts) -> Earlier {
         }),
         relied_on: vec![],
         group: None,
-        rules_made,
+        rules,
     }
 }
 
@@ -106,6 +108,23 @@ fn a_quarantine_is_undone_in_order() {
     insta::assert_snapshot!("release", format!("{undone}\n{alarm}"));
 }
 
+/// Goal: a planner with a defect gives no network back over a living suspect. Method: a good plan loses the edge, or gains a suspect.
+#[test]
+fn the_linter_gives_nothing_back_while_a_suspect_lives() {
+    let (facts, earlier) = quarantined();
+    let draft: Draft = release("release r-k3f9qz", &facts, Some(earlier)).unwrap().into();
+    let lint = |draft: Draft| check::lint(&Plan::try_from(draft).unwrap());
+    assert_eq!(lint(draft.clone()), Vec::<String>::new());
+    let deletion = |action: &Action| matches!(action, Action::Kubernetes(KubernetesAction::DeletePod { .. }));
+    let deleted = draft.steps.iter().position(|step| deletion(&step.action)).unwrap();
+    let mut early = draft.clone();
+    early.steps.iter_mut().for_each(|step| step.needs.retain(|edge| edge.step().index() != deleted));
+    assert!(lint(early).iter().any(|line| line.contains("gives the network back while a suspect is neither deleted nor cleared")));
+    let mut forgotten = draft;
+    forgotten.suspects.push(facts.kubernetes.pods.iter().find(|pod| !forgotten.suspects.contains(&pod.pod)).unwrap().pod.clone());
+    assert!(lint(forgotten).iter().any(|line| line.contains("gives the network back, and nothing ends or clears")));
+}
+
 #[test]
 fn what_was_so_before_stays_so() {
     let (facts, mut earlier) = quarantined();
@@ -127,7 +146,7 @@ fn a_rule_that_isolates_another_instance_stays_and_so_does_one_that_somebody_els
     let removes = |plan: &Plan| has(plan, |action| matches!(action, Action::Compute(ComputeAction::RemoveFirewallRule { .. })));
     let (mut facts, earlier) = quarantined();
     assert!(removes(&release("release r-k3f9qz", &facts, Some(earlier.clone())).unwrap()));
-    let theirs = Earlier { rules_made: BTreeSet::new(), ..earlier.clone() };
+    let theirs = Earlier { rules: BTreeSet::new(), ..earlier.clone() };
     assert!(!removes(&release("release r-k3f9qz", &facts, Some(theirs)).unwrap()));
     let compute = facts.compute.as_mut().unwrap();
     let mut other = compute.instance.clone();
@@ -143,7 +162,9 @@ fn what_cannot_be_released_is_refused() {
     let (facts, earlier) = quarantined();
     let refused = |earlier: Option<Earlier>| release("release r-k3f9qz", &facts, earlier).unwrap_err();
     assert!(matches!(refused(None), Refusal::AlreadySo(_)));
-    assert!(matches!(refused(Some(Earlier { touched: vec![], ..earlier.clone() })), Refusal::AlreadySo(_)));
+    assert!(matches!(refused(Some(Earlier { requests: vec![], ..earlier.clone() })), Refusal::AlreadySo(_)));
+    let found_so = Earlier { touched: vec![], suspects: vec![], rules: BTreeSet::new(), ..earlier.clone() };
+    assert!(matches!(refused(Some(found_so)), Refusal::AlreadySo(_)));
     let mut replaced = earlier;
     replaced.node.uid = "another".parse().unwrap();
     assert!(matches!(refused(Some(replaced)), Refusal::NodeReplaced(_)));

@@ -31,9 +31,9 @@ impl Chat for Everybody {
     async fn votes(&self, _: &MessageRef) -> Result<Votes, ChatError> {
         panic!("nobody votes")
     }
-    async fn subject(&self, account: &Account) -> Option<Subject> {
+    async fn subject(&self, account: &Account) -> Result<Option<Subject>, ChatError> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Some(Subject { account: account.clone(), groups: Groups::Known(BTreeSet::new()) })
+        Ok(Some(Subject { account: account.clone(), groups: Groups::Known(BTreeSet::new()) }))
     }
 }
 

@@ -104,7 +104,7 @@ impl Chat for Discord {
         self.share(root, message, files).await
     }
 
-    async fn subject(&self, account: &Account) -> Option<Subject> {
+    async fn subject(&self, account: &Account) -> Result<Option<Subject>, ChatError> {
         self.look_up(account).await
     }
 }

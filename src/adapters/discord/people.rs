@@ -1,32 +1,49 @@
-//! Who is behind an account. Whatever cannot be told counts as no.
+//! Who is behind an account. Nobody has a role of whom Discord does not tell it.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Discord;
+use super::api::Failure;
 use crate::core::identity::{Account, Platform};
 use crate::core::policy::{Groups, Subject};
+use crate::ports::ChatError;
 
 /// Flags of members that Discord's or the server's own guards have shut out: quarantined for their name, or for their server tag.
 const SHUT_OUT: u64 = (1 << 7) | (1 << 10);
 
+/// What Discord says of an id that is nobody's on this server: unknown member, unknown user.
+const STRANGERS: [i64; 2] = [10_007, 10_013];
+
 impl Discord {
     /// Asks Discord each time: a vote must not count by a role that was lost meanwhile. Membership and roles come in one answer, so that
     /// there is no case in which only the roles are unknown.
-    pub(super) async fn look_up(&self, account: &Account) -> Option<Subject> {
+    pub(super) async fn look_up(&self, account: &Account) -> Result<Option<Subject>, ChatError> {
         if account.platform != Platform::Discord || !super::is_snowflake(&account.id) {
-            return None;
+            return Ok(None);
         }
-        let found = self.api.get(&format!("/guilds/{}/members/{}", self.guild, account.id)).await;
-        let member = found.inspect_err(|failure| tracing::warn!(%account, ?failure, "an account could not be looked up")).ok()?;
-        if !is_member(&member, &account.id, Timestamp::now()) {
+        let member = match self.api.get(&format!("/guilds/{}/members/{}", self.guild, account.id)).await {
+            Ok(member) => Some(member),
+            Err(Failure::Refused { code, .. }) if STRANGERS.contains(&code) => None,
+            Err(failure) => {
+                let error = ChatError::from(failure);
+                tracing::warn!(%account, %error, "an account could not be looked up");
+                return Err(error);
+            }
+        };
+        let Some(member) = member.filter(|member| is_member(member, &account.id, Timestamp::now())) else {
             tracing::info!(%account, "an account that is no full, present human member of the server was turned away");
-            return None;
-        }
-        let roles = member.get("roles")?.as_array()?;
-        let roles = roles.iter().map(|role| role.as_str().map(str::to_owned)).collect::<Option<_>>()?;
-        Some(Subject { account: account.clone(), groups: Groups::Known(roles) })
+            return Ok(None);
+        };
+        let roles = roles(&member).ok_or_else(|| ChatError::Unavailable("the roles of a member are not understood".into()))?;
+        Ok(Some(Subject { account: account.clone(), groups: Groups::Known(roles) }))
     }
+}
+
+fn roles(member: &Value) -> Option<BTreeSet<String>> {
+    member.get("roles")?.as_array()?.iter().map(|role| role.as_str().map(str::to_owned)).collect()
 }
 
 /// A human who has passed the server's screening and may speak in it. What Discord says of every member has to be there.

@@ -108,7 +108,7 @@ impl Chat for Slack {
         Ok(votes)
     }
 
-    async fn subject(&self, account: &Account) -> Option<Subject> {
+    async fn subject(&self, account: &Account) -> Result<Option<Subject>, ChatError> {
         self.look_up(account).await
     }
 }

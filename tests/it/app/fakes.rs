@@ -50,7 +50,10 @@ pub struct Outside {
     /// What is in place.
     pub in_place: Mutex<BTreeSet<String>>,
     pub moods: Mutex<BTreeMap<String, Vec<Mood>>>,
+    /// Of whom the chat says that they are no members.
     pub strangers: Mutex<BTreeSet<String>>,
+    /// Of whom the chat says nothing.
+    pub silent: Mutex<BTreeSet<String>>,
     /// Surveys wait.
     pub surveys_held: AtomicBool,
     /// Whose every second look-up fails.
@@ -93,6 +96,8 @@ pub struct Chatter {
     pub readings: Option<usize>,
     /// Readings of votes that fail from now on.
     pub unreadable: usize,
+    /// How often the votes were asked for.
+    pub asked_for_votes: usize,
 }
 
 impl Outside {
@@ -105,6 +110,7 @@ impl Outside {
             in_place: Mutex::default(),
             moods: Mutex::default(),
             strangers: Mutex::default(),
+            silent: Mutex::default(),
             surveys_held: AtomicBool::new(false),
             flaky: Mutex::default(),
             vanishing: Mutex::default(),
@@ -381,6 +387,7 @@ impl Chat for Ports {
     }
     async fn votes(&self, posted: &MessageRef) -> Result<Votes, ChatError> {
         let mut chat = self.0.chat.lock().unwrap();
+        chat.asked_for_votes += 1;
         if chat.unreadable > 0 {
             chat.unreadable -= 1;
             return Err(ChatError::Unavailable("down".into()));
@@ -391,13 +398,16 @@ impl Chat for Ports {
         chat.readings = chat.readings.map(|left| left.saturating_sub(1));
         Ok(chat.votes.get(posted).cloned().unwrap_or_default())
     }
-    async fn subject(&self, account: &Account) -> Option<Subject> {
+    async fn subject(&self, account: &Account) -> Result<Option<Subject>, ChatError> {
         if self.0.vanishing.lock().unwrap().remove(&account.id) {
             self.0.strangers.lock().unwrap().insert(account.id.clone());
-            return Some(Subject { account: account.clone(), groups: Groups::Known(BTreeSet::new()) });
+            return Ok(Some(Subject { account: account.clone(), groups: Groups::Known(BTreeSet::new()) }));
         }
         let fails = self.0.flaky.lock().unwrap().contains(&account.id) && self.0.look_ups.fetch_add(1, Ordering::SeqCst) % 2 == 1;
-        let known = !fails && !self.0.strangers.lock().unwrap().contains(&account.id);
-        known.then(|| Subject { account: account.clone(), groups: Groups::Known(BTreeSet::new()) })
+        if fails || self.0.silent.lock().unwrap().contains(&account.id) {
+            return Err(ChatError::Unavailable("down".into()));
+        }
+        let known = !self.0.strangers.lock().unwrap().contains(&account.id);
+        Ok(known.then(|| Subject { account: account.clone(), groups: Groups::Known(BTreeSet::new()) }))
     }
 }

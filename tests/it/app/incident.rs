@@ -305,7 +305,7 @@ async fn a_suspect_that_was_replaced_ends_the_request_before_anything_is_written
 #[tokio::test]
 async fn nothing_starts_over_a_no_of_somebody_whom_the_platform_does_not_confirm() {
     let (theatre, id, request, plan) = proposed().await;
-    theatre.outside.strangers.lock().unwrap().insert(BEA.into());
+    theatre.outside.silent.lock().unwrap().insert(BEA.into());
     theatre.reacts(BEA, &plan, |votes| _ = votes.no.insert(account(BEA))).await;
     theatre.presses(AMIR, Control::Approve(id.clone(), request.digest)).await;
     theatre
@@ -315,12 +315,81 @@ async fn nothing_starts_over_a_no_of_somebody_whom_the_platform_does_not_confirm
         })
         .await;
     assert_eq!(written(&theatre), Vec::<String>::new());
-    theatre.outside.strangers.lock().unwrap().clear();
+    theatre.outside.silent.lock().unwrap().clear();
     assert!(matches!(theatre.ended().await.stage, Stage::Ended(Ending::Declined(_))));
 }
 
-/// Goal: the reactions that stand right before the authorisation decide. Method: while the objects are looked at, which takes long, a newer
-/// reading is counted; then a reaction goes away without a word.
+/// Goal: who left the company long ago stops nothing. Method: their reaction stands on the plan, and the chat knows that they are no member.
+#[tokio::test]
+async fn a_no_and_a_halt_of_an_account_that_was_deactivated_stop_nothing() {
+    let (theatre, id, request, plan) = proposed().await;
+    theatre.outside.strangers.lock().unwrap().insert(BEA.into());
+    theatre
+        .reacts(BEA, &plan, |votes| {
+            votes.no.insert(account(BEA));
+            votes.halt.insert(account(BEA));
+        })
+        .await;
+    theatre.presses(AMIR, Control::Approve(id, request.digest)).await;
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
+}
+
+/// Goal: whoever agrees while everything is asked again has agreed. Method: the objects are looked at for long, and a second person agrees.
+#[tokio::test]
+async fn a_yes_that_comes_while_everything_is_asked_again_is_not_taken_away() {
+    let (theatre, id, request, _) = proposed().await;
+    theatre.outside.surveys_held.store(true, Ordering::SeqCst);
+    theatre.presses(AMIR, Control::Approve(id.clone(), request.digest.clone())).await;
+    theatre.whispered(AMIR, "Counted: 1 of 1.").await;
+    theatre.presses(BEA, Control::Approve(id, request.digest)).await;
+    theatre.whispered(BEA, "Counted: 2 of 1.").await;
+    theatre.outside.surveys_held.store(false, Ordering::SeqCst);
+    let ended = theatre.ended().await;
+    assert_eq!((ended.stage, ended.approvals.len()), (Stage::Ended(Ending::Completed), 2));
+    let withdrawn = |entry: &Entry| matches!(entry, Entry::Fact(record) if matches!(record.fact, Fact::Withdrawn { .. }));
+    assert!(!theatre.outside.entries().iter().any(withdrawn));
+}
+
+/// Goal: an approval that the chat cannot confirm for the moment is neither counted nor taken away.
+#[tokio::test]
+async fn a_yes_whose_account_cannot_be_looked_up_waits() {
+    let (theatre, id, request, _) = proposed().await;
+    theatre.outside.surveys_held.store(true, Ordering::SeqCst);
+    theatre.presses(AMIR, Control::Approve(id.clone(), request.digest)).await;
+    theatre.whispered(AMIR, "Counted: 1 of 1.").await;
+    theatre.outside.silent.lock().unwrap().insert(AMIR.into());
+    theatre.outside.surveys_held.store(false, Ordering::SeqCst);
+    theatre.posted("who agrees and who objects").await;
+    assert_eq!(theatre.outside.memory().state.requests[&id].approvals.len(), 1);
+    assert_eq!(written(&theatre), Vec::<String>::new());
+    theatre.outside.silent.lock().unwrap().clear();
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
+}
+
+/// Goal: a storm of reactions keeps nothing from starting. Method: it comes while everything is asked again; the chat counts how often it is read.
+#[tokio::test]
+async fn a_storm_of_reactions_costs_one_reading() {
+    let (theatre, id, request, plan) = proposed().await;
+    theatre.outside.surveys_held.store(true, Ordering::SeqCst);
+    theatre.presses(AMIR, Control::Approve(id, request.digest)).await;
+    theatre.whispered(AMIR, "Counted: 1 of 1.").await;
+    let read = || theatre.outside.chat.lock().unwrap().asked_for_votes;
+    let before = read();
+    for who in [ROSA, "U0NOBODY"] {
+        for _ in 0..20 {
+            theatre.reacts(who, &plan, |_| ()).await;
+        }
+    }
+    // Events are followed one after the other.
+    theatre.whispered("U0NOBODY", "belongs to nobody").await;
+    assert_eq!(read(), before);
+    theatre.outside.surveys_held.store(false, Ordering::SeqCst);
+    assert_eq!(theatre.ended().await.stage, Stage::Ended(Ending::Completed));
+    assert!(read() <= before + 2, "{} and {before}", read());
+}
+
+/// Goal: the reactions that stand right before the authorisation decide. Method: while the objects are looked at, which takes long, somebody
+/// else reacts; then a reaction goes away without a word.
 #[tokio::test]
 async fn a_reaction_that_went_away_while_the_objects_were_looked_at_does_not_count() {
     let (theatre, id, _, plan) = proposed().await;
@@ -328,7 +397,6 @@ async fn a_reaction_that_went_away_while_the_objects_were_looked_at_does_not_cou
     theatre.reacts(AMIR, &plan, |votes| _ = votes.yes.insert(account(AMIR))).await;
     theatre.whispered(AMIR, "Counted: 1 of 1.").await;
     theatre.reacts(ROSA, &plan, |votes| _ = votes.yes.insert(account(ROSA))).await;
-    theatre.whispered(ROSA, "your own request").await;
     theatre.outside.chat.lock().unwrap().votes.clear();
     theatre.outside.surveys_held.store(false, Ordering::SeqCst);
     theatre.whispered(AMIR, "Your approval was taken back").await;

@@ -27,7 +27,7 @@ fn what_waits_for_an_end_does_not_wait_for_a_step_that_cannot_start() {
         approvals_needed: 1,
         expires_at: at(900),
     };
-    let mut request = Request { stage: Stage::Executing, ..Request::new(made, at(0)) };
+    let mut request = Request { stage: Stage::Executing, ..Request::new(made, at(0), 0) };
     let run = |outcome| Run { key: StepKey::new("k".into()), started_at: at(0), turn: 0, outcome };
     let cordon =
         request.made.plan.steps().find(|(_, step)| matches!(step.action, Action::Kubernetes(KubernetesAction::Cordon(_)))).unwrap().0;

@@ -170,7 +170,7 @@ async fn nothing_logs_a_token() {
     let answered = rig.emulator.type_command(id::RESPONDER, id::INCIDENTS, "/stanch help").await.unwrap();
     rig.inbound().await;
     rig.discord.whisper(&incidents(), &account(id::RESPONDER), &text("for you")).await.unwrap();
-    assert_eq!(rig.discord.subject(&account(id::GONE)).await, None);
+    assert_eq!(rig.discord.subject(&account(id::GONE)).await, Ok(None));
     rig.emulator.drop_gateway(GatewayDrop::Cut);
     assert_eq!(rig.event().await, ChatEvent::Connected);
     let bot = rig.emulator.token();

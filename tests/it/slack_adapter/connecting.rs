@@ -106,7 +106,7 @@ async fn the_manifest_is_enough() {
     rig.emulator.react("U0APPROVER1", "C0INCIDENTS", &plan.id, "x").await.unwrap();
     assert_eq!(rig.inbound().await.from, account("U0APPROVER1"));
     assert_eq!(rig.slack.votes(&plan).await.unwrap().no.len(), 1);
-    assert!(rig.slack.subject(&account("U0APPROVER1")).await.is_some());
+    assert!(rig.slack.subject(&account("U0APPROVER1")).await.is_ok_and(|found| found.is_some()));
     rig.finish().await;
 }
 
@@ -206,8 +206,8 @@ async fn a_life() -> (String, String) {
     rig.inbound().await;
     let fault = Fault::Answer { status: StatusCode::OK, headers: vec![], body: json!({ "ok": false, "error": "x", "token": tokens.0 }) };
     rig.emulator.wire().inject(FaultRule { method: None, uri_contains: "users.info".into(), skip: 0, times: 1, fault });
-    rig.slack.subject(&account("U0APPROVER1")).await;
-    rig.slack.subject(&account("U0GUEST")).await;
+    let _ = rig.slack.subject(&account("U0APPROVER1")).await;
+    let _ = rig.slack.subject(&account("U0GUEST")).await;
     rig.emulator.cut_sockets();
     rig.connected_again().await;
     rig.finish().await;

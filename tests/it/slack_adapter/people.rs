@@ -3,17 +3,18 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use stanch::core::policy::{Groups, Subject};
+use stanch::ports::ChatError;
 use stanch::sandbox::server::{Fault, FaultRule};
 use stanch::sandbox::slack::User;
 
 use super::*;
 
-fn member(id: &str, groups: &[&str]) -> Option<Subject> {
-    Some(Subject { account: account(id), groups: Groups::Known(groups.iter().map(|group| (*group).to_owned()).collect()) })
+fn member(id: &str, groups: &[&str]) -> Result<Option<Subject>, ChatError> {
+    Ok(Some(Subject { account: account(id), groups: Groups::Known(groups.iter().map(|group| (*group).to_owned()).collect()) }))
 }
 
-fn without_groups(id: &str) -> Option<Subject> {
-    Some(Subject { account: account(id), groups: Groups::Unknown })
+fn without_groups(id: &str) -> Result<Option<Subject>, ChatError> {
+    Ok(Some(Subject { account: account(id), groups: Groups::Unknown }))
 }
 
 impl Rig {
@@ -32,19 +33,19 @@ async fn who_is_somebody() {
         ("U0RESPONDER", member("U0RESPONDER", &["S0RESPONDERS"])),
         ("U0APPROVER1", member("U0APPROVER1", &["S0APPROVERS", "S0RESPONDERS"])),
         ("U0BYSTANDER", member("U0BYSTANDER", &[])),
-        ("U0STANCH", None),
-        ("U0GUEST", None),
-        ("U0OTHERBOT", None),
-        ("U0GONE", None),
-        ("U0STRANGER", None),
-        ("U0NOBODY", None),
-        ("", None),
+        ("U0STANCH", Ok(None)),
+        ("U0GUEST", Ok(None)),
+        ("U0OTHERBOT", Ok(None)),
+        ("U0GONE", Ok(None)),
+        ("U0STRANGER", Ok(None)),
+        ("U0NOBODY", Ok(None)),
+        ("", Ok(None)),
     ];
     for (id, subject) in expected {
         assert_eq!(rig.slack.subject(&account(id)).await, subject, "{id}");
     }
     let elsewhere = Account { platform: Platform::Discord, ..account("U0RESPONDER") };
-    assert_eq!(rig.slack.subject(&elsewhere).await, None);
+    assert_eq!(rig.slack.subject(&elsewhere).await, Ok(None));
     let changes: [fn(&mut User); 5] = [
         |user| user.deleted = true,
         |user| user.is_bot = true,
@@ -56,7 +57,7 @@ async fn who_is_somebody() {
         let mut before = User::default();
         rig.emulator.change_user("U0BYSTANDER", |user| before = user.clone());
         rig.emulator.change_user("U0BYSTANDER", change);
-        assert_eq!(rig.slack.subject(&account("U0BYSTANDER")).await, None);
+        assert_eq!(rig.slack.subject(&account("U0BYSTANDER")).await, Ok(None));
         rig.emulator.change_user("U0BYSTANDER", |user| *user = before);
         assert_eq!(rig.slack.subject(&account("U0BYSTANDER")).await, member("U0BYSTANDER", &[]));
     }
@@ -74,7 +75,7 @@ async fn groups_are_fresh() {
     rig.finish().await;
 }
 
-/// Goal: whatever cannot be told is no. Method: look-ups that fail or say too little; of groups, also ones that are disabled, of another
+/// Goal: who cannot be told has no role, and who is told to be no member is nobody. Method: look-ups that fail or say too little; of groups, also ones that are disabled, of another
 /// organisation, or without members.
 #[tokio::test]
 async fn failed_look_ups() {
@@ -88,22 +89,30 @@ async fn failed_look_ups() {
         user[more.0] = more.1;
         json!({ "ok": true, "user": user })
     };
-    let closed = [
+    let untold = [
         (StatusCode::INTERNAL_SERVER_ERROR, json!({})),
         (StatusCode::TOO_MANY_REQUESTS, json!({ "ok": false, "error": "ratelimited" })),
-        (StatusCode::OK, json!({ "ok": false, "error": "user_not_visible" })),
+        (StatusCode::OK, json!({ "ok": false, "error": "missing_scope" })),
         (StatusCode::OK, json!({ "ok": true })),
         (StatusCode::OK, json!({ "ok": true, "user": user })),
+    ];
+    for (status, body) in untold {
+        rig.answer("users.info", status, body.clone());
+        assert!(rig.slack.subject(&amir).await.is_err(), "{body}");
+    }
+    let closed = [
+        (StatusCode::OK, json!({ "ok": false, "error": "user_not_visible" })),
+        (StatusCode::OK, json!({ "ok": true, "user": { "id": "U0APPROVER1", "deleted": true } })),
         (StatusCode::OK, complete("U0SOMEBODY", ("is_stranger", json!(false)))),
         (StatusCode::OK, complete("U0APPROVER1", ("is_stranger", json!(true)))),
         (StatusCode::OK, complete("U0APPROVER1", ("is_workflow_bot", json!(true)))),
     ];
     for (status, body) in closed {
         rig.answer("users.info", status, body.clone());
-        assert_eq!(rig.slack.subject(&amir).await, None, "{body}");
+        assert_eq!(rig.slack.subject(&amir).await, Ok(None), "{body}");
     }
     rig.answer("users.info", StatusCode::OK, complete("USLACKBOT", ("is_app_user", json!(false))));
-    assert_eq!(rig.slack.subject(&account("USLACKBOT")).await, None);
+    assert_eq!(rig.slack.subject(&account("USLACKBOT")).await, Ok(None));
 
     rig.answer("usergroups.list", StatusCode::INTERNAL_SERVER_ERROR, json!({}));
     assert_eq!(rig.slack.subject(&amir).await, without_groups("U0APPROVER1"));
