@@ -91,6 +91,7 @@ impl Bot {
                 limits: self.config.limits,
                 node_access: self.config.node_access(),
                 channels: self.config.channels.clone(),
+                shared: self.config.shared.clone(),
                 witnesses: self.config.witnesses.clone(),
                 pace: self.pace,
                 attach_limit_bytes: self.config.evidence.attach_limit_bytes,

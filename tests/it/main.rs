@@ -27,6 +27,7 @@ mod plans;
 mod pod_plans;
 mod release;
 mod scenarios;
+mod shared_channel;
 mod slack_adapter;
 mod slack_emulator;
 mod ssh_adapter;

@@ -83,6 +83,8 @@ pub struct Setting {
     pub evidence: Evidence,
     /// Where people are.
     pub chat: ChatChoice,
+    /// The incident channels of both platforms are one.
+    pub is_shared: bool,
 }
 
 /// The chat platforms of a stage.
@@ -249,6 +251,10 @@ impl Stage {
         config.slack = config.slack.filter(|_| chat.has(Platform::Slack));
         config.discord = config.discord.filter(|_| chat.has(Platform::Discord));
         config.channels.retain(|channel, _| chat.has(channel.platform));
+        let incidents: Vec<_> = config.channels.keys().cloned().collect();
+        if let ([one, other], true) = (incidents.as_slice(), self.setting.is_shared) {
+            config.shared = [(one.clone(), other.clone()), (other.clone(), one.clone())].into();
+        }
         config.compute_endpoint = Some(self.compute.url().parse()?);
         Ok(Bot {
             config,
