@@ -30,7 +30,7 @@ impl Rig {
     /// On Slack.
     async fn plays(&mut self, text: &str) {
         if let Err(failed) = play(&mut self.stage, &Scenario::parse(text).unwrap(), |_| ()).await {
-            panic!("{failed}\n{}\n{}", self.stage.transcript(), self.discord().look(ToString::to_string));
+            panic!("{failed}\n{}\n{}", self.stage.transcript(), self.discord().look(|view| view.to_string()));
         }
     }
 
