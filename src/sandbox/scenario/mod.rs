@@ -45,6 +45,7 @@ pub async fn play(stage: &mut Stage, scenario: &Scenario, mut told: impl FnMut(&
                 stage.pass(*minutes);
                 Ok(())
             }
+            Step::On(platform) => stage.go_on(*platform),
             Step::Restart => stage.restart().await,
             Step::Crash => stage.crash().await,
             Step::Happens(event) => stage.happens(event),

@@ -9,6 +9,7 @@
 //! amir takes back white_check_mark
 //! amir presses Approve
 //! 8 minutes pass
+//! on discord
 //! restart
 //! crash
 //! happens: recreate pod shop/cart-7d4b9c6f5-x2x9q
@@ -22,6 +23,8 @@
 //! ```
 //!
 //! In what is typed, `{request}` is the request of the newest plan message.
+
+use crate::core::identity::Platform;
 
 /// A scenario, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub(super) enum Step {
     Presses { who: String, label: String },
     /// Time passes for the bot.
     Passes { minutes: u32 },
+    /// People go on on this platform.
+    On(Platform),
     /// The bot is asked to end, and started again.
     Restart,
     /// The bot is killed, and started again.
@@ -166,6 +171,8 @@ fn step(line: &str) -> Option<Step> {
         return Some(Step::Proposes { who: name(who)?, alert: alert.to_owned() });
     }
     match words(line).as_slice() {
+        ["on", "slack"] => Some(Step::On(Platform::Slack)),
+        ["on", "discord"] => Some(Step::On(Platform::Discord)),
         ["restart"] => Some(Step::Restart),
         ["crash"] => Some(Step::Crash),
         [minutes, "minutes", "pass"] => Some(Step::Passes { minutes: minutes.parse().ok()? }),
@@ -253,9 +260,9 @@ mod tests {
                     happens: daemon set a/b starts\nhappens: policy a/b allows all\nhappens: delete snapshots of a\n\
                     happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
                     expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering\n\
-                    rosa fills in: cordon node a\nrosa proposes from: a: b";
+                    rosa fills in: cordon node a\nrosa proposes from: a: b\non discord";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
-        assert_eq!(scenario, Ok(23));
+        assert_eq!(scenario, Ok(24));
         for wrong in [
             "rosa types x",
             "expect nothing",

@@ -95,7 +95,7 @@ pub enum ChatChoice {
     Slack,
     /// Discord.
     Discord,
-    /// Both, with the bot connected to both. Scenarios are played on Slack.
+    /// Both, with the bot connected to both. Scenarios begin on Slack.
     Both,
 }
 
@@ -117,6 +117,8 @@ pub struct Stage {
     slack: SlackEmulator,
     workspace: Workspace,
     discord: Option<OnDiscord>,
+    /// Where people do things.
+    at: Platform,
     state: PathBuf,
     clock: Arc<ShiftedClock>,
     /// The pod that reaches nodes, if it was switched on.
@@ -165,8 +167,9 @@ impl Stage {
         }
         let clock = Arc::new(ShiftedClock::default());
         let state = state.to_owned();
+        let at = if setting.chat == ChatChoice::Discord { Platform::Discord } else { Platform::Slack };
         let mut stage =
-            Self { setting, world, kubernetes, compute, slack, workspace, discord, state, clock, privileged_pod: None, bot: None };
+            Self { at, setting, world, kubernetes, compute, slack, workspace, discord, state, clock, privileged_pod: None, bot: None };
         stage.begin().await?;
         Ok(stage)
     }
@@ -212,7 +215,7 @@ impl Stage {
 
     /// The server, if that is where people are.
     pub(super) fn played_on_discord(&self) -> Option<&OnDiscord> {
-        self.discord.as_ref().filter(|_| self.setting.chat == ChatChoice::Discord)
+        self.discord.as_ref().filter(|_| self.at == Platform::Discord)
     }
 
     /// Ends the bot and the emulators.
@@ -323,6 +326,15 @@ impl Stage {
             killed.map_err(|error| StageError::Bot(error.to_string()))?;
         }
         self.begin().await
+    }
+
+    /// People go on there.
+    pub(super) fn go_on(&mut self, platform: Platform) -> Result<(), StageError> {
+        if !self.setting.chat.has(platform) {
+            return Err(StageError::NotSo("nobody is on that platform".into()));
+        }
+        self.at = platform;
+        Ok(())
     }
 
     pub(super) fn pass(&self, minutes: u32) {
