@@ -43,10 +43,14 @@ pub(super) fn pods(content: &SlackMessageContent) -> Vec<String> {
 /// What people read of a message, wherever it stands. The library has read it, so that it is not nested without end.
 fn collect<'v>(value: &'v Value, texts: &mut Vec<&'v str>) {
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| match value {
-            Value::String(text) if READ.contains(&name.as_str()) && texts.len() < TEXTS => texts.push(text),
-            other => collect(other, texts),
-        }),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_str().filter(|_| READ.contains(&name.as_str()) && texts.len() < TEXTS) {
+                    Some(text) => texts.push(text),
+                    None => collect(value, texts),
+                }
+            }
+        }
         Value::Array(values) => values.iter().for_each(|value| collect(value, texts)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }

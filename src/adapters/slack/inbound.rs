@@ -99,10 +99,10 @@ fn callbacks(inlet: Arc<Inlet>) -> SlackSocketModeListenerCallbacks<SlackClientH
     callbacks.interaction_callback = Box::new(move |event: SlackInteractionEvent, client: Arc<Client>, _: SlackClientEventsUserState| {
         let to = to.clone();
         async move {
-            match event {
-                SlackInteractionEvent::BlockSuggestion(typed) => Ok(to.offer_names(&typed).await.into()),
-                other => guarded(|| Ok(to.interaction(other, client))),
+            if let SlackInteractionEvent::BlockSuggestion(typed) = event {
+                return Ok(to.offer_names(&typed).await.into());
             }
+            guarded(|| Ok(to.interaction(event, client)))
         }
     });
     callbacks.push_events_callback = Box::new(move |event: SlackPushEventCallback, _: Arc<Client>, _: SlackClientEventsUserState| {
