@@ -28,12 +28,12 @@ use crate::adapters::kubernetes::{KubernetesCluster, PrivilegedPodExamination};
 use crate::adapters::slack::{Emoji, Slack, SlackExamination, SlackSettings};
 use crate::adapters::ssh::{SshNodes, SshSettings};
 use crate::adapters::system::RandomIds;
-use crate::app::{self, Cluster, Doctor, Entry, Memory, Parts, Settings};
+use crate::app::{self, Cluster, Doctor, Entry, Memory, Names, Parts, Settings, Suggestions};
 use crate::config::{self, Access, Bucket, Config, secret};
 use crate::core::diagnosis::{Check, Diagnosis};
 use crate::core::identity::Platform;
 use crate::core::policy::Policy;
-use crate::ports::{Actuator, ChatEvent, Clock, EvidenceCopies, Examined};
+use crate::ports::{Actuator, Chat, ChatEvent, Clock, EvidenceCopies, Examined};
 
 /// Name of the audit log in its checkpoints. The key tells one installation from another.
 const LOG_ORIGIN: &str = "stanch.dev/audit-log";
@@ -77,22 +77,28 @@ impl Bot {
         let clusters_of_app = clusters.iter().map(|(name, reach)| (name.clone(), reach.cluster())).collect();
         let (sender, events) = mpsc::channel(EVENTS);
         let doctor = self.doctor(&policy, &clusters, true);
-        let connected = self.connect(sender).await?;
+        let policy = Arc::new(policy);
+        let sources = clusters.iter().map(|(name, reach)| (name.clone(), reach.kubernetes.clone() as Arc<Names>)).collect();
+        let suggestions = Arc::new(Suggestions::new(policy.clone(), self.config.channels.clone(), sources));
+        let connected = self.connect(sender, &suggestions).await?;
+        let chat: Arc<dyn Chat> = Arc::new(connected.chats());
+        suggestions.connected(chat.clone());
         let parts = Parts {
-            policy: Arc::new(policy),
+            policy,
             policy_sha256: Sha256::digest(&self.policy).iter().map(|byte| format!("{byte:02x}")).collect(),
             settings: Settings {
                 form: self.config.form,
                 limits: self.config.limits,
                 node_access: self.config.node_access(),
                 channels: self.config.channels.clone(),
+                shared: self.config.shared.clone(),
                 witnesses: self.config.witnesses.clone(),
                 pace: self.pace,
                 attach_limit_bytes: self.config.evidence.attach_limit_bytes,
                 own: own(|name| std::env::var(name).ok())?,
             },
             clusters: clusters_of_app,
-            chat: Arc::new(connected.chats()),
+            chat,
             log: Arc::new(log),
             evidence: Arc::new(evidence),
             copies: copies.map(|bucket| bucket as Arc<dyn EvidenceCopies>),
@@ -109,15 +115,17 @@ impl Bot {
     }
 
     /// Connects to every platform that is configured, or to none.
-    async fn connect(&self, sender: mpsc::Sender<ChatEvent>) -> anyhow::Result<Connected> {
+    async fn connect(&self, sender: mpsc::Sender<ChatEvent>, suggestions: &Arc<Suggestions>) -> anyhow::Result<Connected> {
         let mut connected = Connected::default();
         if let Some(slack) = &self.config.slack {
-            let slack = Slack::connect(self.slack_settings(slack)?, sender.clone()).await.context("cannot connect to Slack")?;
+            let slack = Slack::connect(self.slack_settings(slack)?, sender.clone(), suggestions.clone())
+                .await
+                .context("cannot connect to Slack")?;
             connected.slack = Some(Arc::new(slack));
         }
         if let Some(discord) = &self.config.discord {
             let outcome = match self.discord_settings(discord) {
-                Ok(settings) => Discord::connect(settings, sender).await.context("cannot connect to Discord"),
+                Ok(settings) => Discord::connect(settings, sender, suggestions.clone()).await.context("cannot connect to Discord"),
                 Err(error) => Err(error),
             };
             match outcome {

@@ -35,6 +35,8 @@ pub struct Config {
     pub discord: Option<Discord>,
     /// The channels where changes may be asked for, each with its default cluster, which is one of `clusters`.
     pub channels: BTreeMap<ChannelRef, ClusterName>,
+    /// Channels that show the same requests, one of each platform, both ways.
+    pub shared: BTreeMap<ChannelRef, ChannelRef>,
     /// The channels that see the signed head of the audit log every day.
     pub witnesses: Vec<ChannelRef>,
     /// Evidence beyond the data folder.
@@ -207,7 +209,7 @@ impl Config {
         if slack.is_none() && discord.is_none() {
             root.problem("there is neither [slack] nor [discord]");
         }
-        let channels = channels(&mut root, &clusters);
+        let (channels, shared) = channels(&mut root, &clusters);
         let witnesses = witnesses(&mut root);
         let evidence = evidence(&mut root);
         let compute_endpoint = root.section("compute").and_then(|mut section| {
@@ -221,7 +223,20 @@ impl Config {
         match root.finish() {
             problems if problems.is_empty() => {
                 let (slack, discord) = (slack.flatten(), discord.flatten());
-                Ok(Self { form, limits, clusters, slack, discord, channels, witnesses, evidence, compute_endpoint, privileged_pod, ssh })
+                Ok(Self {
+                    form,
+                    limits,
+                    clusters,
+                    slack,
+                    discord,
+                    channels,
+                    shared,
+                    witnesses,
+                    evidence,
+                    compute_endpoint,
+                    privileged_pod,
+                    ssh,
+                })
             }
             problems => Err(ConfigError(problems)),
         }
@@ -336,8 +351,11 @@ fn source(section: &mut Section, name: &str) -> Option<SecretSource> {
     }
 }
 
-fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>>) -> BTreeMap<ChannelRef, ClusterName> {
-    let mut channels = BTreeMap::new();
+/// Channels with their clusters, and those that show the same requests, both ways.
+type Channels = (BTreeMap<ChannelRef, ClusterName>, BTreeMap<ChannelRef, ChannelRef>);
+
+fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>>) -> Channels {
+    let (mut channels, mut shared) = (BTreeMap::new(), BTreeMap::new());
     let only = clusters.keys().next().filter(|_| clusters.len() == 1);
     let sections = root.sections("channels");
     let is_empty = sections.is_empty();
@@ -355,6 +373,11 @@ fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>
             (None, true) => None,
             (None, false) => only.cloned().or_else(|| section.refuse("needs `cluster`, unless there is exactly one")),
         };
+        match (section.flag("shared"), ids.as_slice()) {
+            (Some(true), [one, other]) => shared.extend([(one.clone(), other.clone()), (other.clone(), one.clone())]),
+            (Some(true), _) => section.problem("`shared` needs both `slack` and `discord`"),
+            (Some(false) | None, _) => {}
+        }
         for channel in ids {
             if let Some(cluster) = &cluster
                 && channels.insert(channel.clone(), cluster.clone()).is_some()
@@ -367,7 +390,7 @@ fn channels(root: &mut Section, clusters: &BTreeMap<ClusterName, Option<Cluster>
     if is_empty {
         root.problem("there is no [[channels]], so nothing could be asked for anywhere");
     }
-    channels
+    (channels, shared)
 }
 
 fn witnesses(root: &mut Section) -> Vec<ChannelRef> {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use stanch_commands::plan::PlanDigest;
-use stanch_commands::target::{IncidentRef, RequestId};
+use stanch_commands::target::{IncidentRef, Namespace, NodeName, PodName, RequestId};
 
 use crate::core::diagnosis::Check;
 use crate::core::engine::DurableIndex;
@@ -322,6 +323,63 @@ pub enum CopyFailed {
     /// Trying again may help.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// Every name that a cluster has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EveryName;
+
+/// The names of a cluster, as they were a moment ago. Whoever shows them asks the policy first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveNames {
+    /// Pods with their namespaces, sorted.
+    pub pods: Vec<(Namespace, PodName)>,
+    /// Nodes, sorted.
+    pub nodes: Vec<NodeName>,
+}
+
+/// What a field of a command takes that lives: it can be offered while somebody types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LiveField {
+    /// A cluster of the configuration.
+    Cluster,
+    /// `NAMESPACE/NAME`.
+    Pod,
+    /// A node.
+    Node,
+}
+
+/// Somebody is typing a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Typing {
+    /// Who.
+    pub account: Account,
+    /// Where.
+    pub channel: ChannelRef,
+    /// The command that it is for.
+    pub command: String,
+    /// What is being filled in.
+    pub field: LiveField,
+    /// The cluster, if that is filled in already.
+    pub cluster: Option<String>,
+    /// What is typed so far.
+    pub prefix: String,
+    /// Most names that the platform shows.
+    pub most: usize,
+    /// How long the answer may take.
+    pub patience: Duration,
+}
+
+/// Offers live names while somebody types.
+#[async_trait]
+pub trait Suggest: Send + Sync {
+    /// Names that fit, the nearest first.
+    ///
+    /// # Guarantees
+    /// Nothing is offered in a scope where the person behind the account may not request the command, and nothing to an account that is
+    /// nobody's. The answer comes within the given patience; what is not known by then is left out. Nothing here is a permission: what is
+    /// chosen is judged as if it had been typed.
+    async fn suggest(&self, typing: &Typing) -> Vec<String>;
 }
 
 /// Remembers what was delivered, over restarts.

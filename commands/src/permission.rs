@@ -222,6 +222,13 @@ pub static SURVEYS: &[Entry] = &[
         project: &[],
     },
     Entry {
+        // Offered while somebody types a command that surveys.
+        what: "names of the cluster",
+        commands: SURVEYING,
+        cluster: &[list(NODES), list(PODS)],
+        project: &[],
+    },
+    Entry {
         what: "survey of the project",
         commands: SURVEYING,
         cluster: &[],

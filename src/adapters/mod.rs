@@ -8,6 +8,7 @@ pub mod data;
 pub mod deliveries;
 pub mod discord;
 pub mod evidence;
+pub mod fields;
 pub mod http;
 pub mod kubernetes;
 pub mod slack;

@@ -18,7 +18,7 @@ use super::work::{Answer, Looked, Report, Surveyed};
 use super::{Cluster, Entry, Stanch};
 use crate::core::engine::Event;
 use crate::core::engine::Rejection;
-use crate::core::identity::{Account, PersonId};
+use crate::core::identity::{Account, ChannelRef, PersonId};
 use crate::core::policy::{Ask, DEFAULT_APPROVAL_EXPIRY_S, Decision, Policy, Reason, Subject};
 use crate::core::record::Requested;
 use crate::core::request::{Run, Stage};
@@ -271,11 +271,16 @@ impl Stanch {
     }
 
     fn status(&self, inbound: &Inbound, named: Option<RequestId>) -> Say {
-        let id = named.or_else(|| self.memory.newest_in(&inbound.channel).cloned());
+        let id = named.or_else(|| self.memory.newest_in(&self.same(&inbound.channel)).cloned());
         match id.and_then(|id| self.memory.state.requests.get(&id).map(|request| (id, request.clone()))) {
             Some((id, request)) => Say::Status { not_copied: self.not_copied(&id), id, request: Box::new(request) },
             None => Say::Rejected(Rejection::UnknownRequest),
         }
+    }
+
+    /// The channel, and the one that shows the same requests.
+    fn same(&self, channel: &ChannelRef) -> Vec<ChannelRef> {
+        std::iter::once(channel).chain(self.parts.settings.shared.get(channel)).cloned().collect()
     }
 
     async fn cancel(&mut self, id: &RequestId, person: PersonId) -> Say {

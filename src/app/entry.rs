@@ -150,6 +150,8 @@ pub struct Memory {
     pub state: State,
     /// Where their messages stand.
     pub landmarks: BTreeMap<(RequestId, Landmark), MessageRef>,
+    /// Where those of shared channels stand a second time, on the other platform.
+    pub mirrors: BTreeMap<(RequestId, Landmark), MessageRef>,
 }
 
 impl Memory {
@@ -174,7 +176,10 @@ impl Memory {
         match entry {
             Entry::Fact(record) => self.state = apply(std::mem::take(&mut self.state), record)?,
             Entry::Posted { request, what, message, .. } => {
-                self.landmarks.insert((request.clone(), *what), message.clone());
+                let home = self.state.requests.get(request).map(|request| request.made.channel.platform);
+                let is_mirror = home.is_some_and(|home| home != message.channel.platform);
+                let landmarks = if is_mirror { &mut self.mirrors } else { &mut self.landmarks };
+                landmarks.insert((request.clone(), *what), message.clone());
             }
             Entry::Started { .. }
             | Entry::KeyRotated { .. }
@@ -189,7 +194,7 @@ impl Memory {
     /// The request whose plan message this is.
     #[must_use]
     pub fn voted_on(&self, message: &MessageRef) -> Option<&RequestId> {
-        self.landmarks.iter().find(|((_, what), at)| *what == Landmark::Plan && *at == message).map(|((id, _), _)| id)
+        self.landmarks.iter().chain(&self.mirrors).find(|((_, what), at)| *what == Landmark::Plan && *at == message).map(|((id, _), _)| id)
     }
 
     /// The requests that are not over.
@@ -197,10 +202,10 @@ impl Memory {
         self.state.requests.iter().filter(|(_, request)| !matches!(request.stage, Stage::Ended(_)))
     }
 
-    /// The newest request of a channel.
+    /// The newest request of some channels.
     #[must_use]
-    pub fn newest_in(&self, channel: &ChannelRef) -> Option<&RequestId> {
-        let in_channel = self.state.requests.iter().filter(|(_, request)| request.made.channel == *channel);
+    pub fn newest_in(&self, channels: &[ChannelRef]) -> Option<&RequestId> {
+        let in_channel = self.state.requests.iter().filter(|(_, request)| channels.contains(&request.made.channel));
         in_channel.max_by_key(|(_, request)| request.requested_at).map(|(id, _)| id)
     }
 }

@@ -8,9 +8,11 @@ mod commanding;
 mod copying;
 mod doctor;
 mod entry;
+mod mirrors;
 mod outbox;
 mod running;
 mod standing;
+mod suggesting;
 mod talking;
 mod voting;
 mod work;
@@ -44,8 +46,10 @@ pub use cluster::{Cluster, Compute, Kubernetes};
 use copying::Copies;
 pub use doctor::Doctor;
 pub use entry::{Entry, Landmark, Memory, Unreadable};
+use mirrors::Mirrors;
 use outbox::Outbox;
 pub use standing::Standing;
+pub use suggesting::{Names, Suggestions};
 use voting::Reading;
 use work::Report;
 
@@ -88,6 +92,8 @@ pub struct Settings {
     pub node_access: NodeAccess,
     /// The channels in which mutations may be asked for, with their default clusters.
     pub channels: BTreeMap<ChannelRef, ClusterName>,
+    /// Channels that show the same requests, one of each platform, both ways.
+    pub shared: BTreeMap<ChannelRef, ChannelRef>,
     /// The channels that see the signed head of the log at every start and every day.
     pub witnesses: Vec<ChannelRef>,
     /// Least time between two public messages in one channel.
@@ -142,6 +148,8 @@ pub async fn run(
 struct Stanch {
     parts: Parts,
     memory: Memory,
+    /// The chat of `parts`, which has to learn where plans stand.
+    mirrors: Arc<Mirrors>,
     outbox: Outbox,
     reports: mpsc::UnboundedSender<Report>,
     tasks: JoinSet<()>,
@@ -185,11 +193,14 @@ fn limiter((burst, period): (u32, Duration)) -> DefaultKeyedRateLimiter<Account>
 }
 
 impl Stanch {
-    fn new(parts: Parts, memory: Memory, reports: mpsc::UnboundedSender<Report>) -> Self {
-        let outbox = Outbox::new(parts.chat.clone(), parts.settings.pace, memory.landmarks.clone(), reports.clone());
+    fn new(mut parts: Parts, memory: Memory, reports: mpsc::UnboundedSender<Report>) -> Self {
+        let mirrors = Arc::new(Mirrors::new(parts.chat, &memory));
+        parts.chat = mirrors.clone();
+        let outbox = Outbox::new(parts.chat.clone(), &parts.settings, &memory, reports.clone());
         Self {
             parts,
             memory,
+            mirrors,
             outbox,
             reports,
             tasks: JoinSet::new(),
@@ -289,7 +300,8 @@ impl Stanch {
             Report::Posted { id, what, message } => {
                 let at = self.now();
                 let plan = (what == Landmark::Plan).then(|| (id.clone(), message.clone()));
-                self.commit(vec![Entry::Posted { at, request: id, what, message }]).await;
+                self.commit(vec![Entry::Posted { at, request: id.clone(), what, message }]).await;
+                self.mirrors.learn(&self.memory, &id);
                 // Somebody may have reacted before it was known whose plan the message is.
                 if let Some((id, message)) = plan {
                     self.read_votes(id, message, BTreeSet::new());

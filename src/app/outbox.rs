@@ -9,9 +9,10 @@ use stanch_commands::target::RequestId;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use super::entry::Landmark;
+use super::Settings;
+use super::entry::{Landmark, Memory};
 use super::work::Report;
-use crate::core::identity::{Account, ChannelRef, MessageRef};
+use crate::core::identity::{Account, ChannelRef, MessageRef, Platform};
 use crate::core::say::Say;
 use crate::ports::{Attachment, Chat, ChatError};
 
@@ -30,6 +31,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 struct Item {
     to: To,
     say: Say,
+    /// It stands in another channel too, which is the request's own.
+    is_mirror: bool,
     tries: u32,
 }
 
@@ -50,7 +53,7 @@ enum To {
 #[derive(Default)]
 struct Queues {
     waiting: BTreeMap<ChannelRef, VecDeque<Item>>,
-    landmarks: BTreeMap<(RequestId, Landmark), MessageRef>,
+    landmarks: BTreeMap<(RequestId, Landmark, Platform), MessageRef>,
     closed: bool,
 }
 
@@ -61,25 +64,26 @@ pub struct Outbox {
     chat: Arc<dyn Chat>,
     pace: Duration,
     reports: mpsc::UnboundedSender<Report>,
+    /// Channels that show the same requests, both ways.
+    shared: BTreeMap<ChannelRef, ChannelRef>,
     workers: BTreeSet<ChannelRef>,
     tasks: JoinSet<()>,
 }
 
 impl Outbox {
-    /// An outbox that sends at most one public message per `pace` and channel, and knows where earlier messages stand.
-    pub fn new(
-        chat: Arc<dyn Chat>,
-        pace: Duration,
-        landmarks: BTreeMap<(RequestId, Landmark), MessageRef>,
-        reports: mpsc::UnboundedSender<Report>,
-    ) -> Self {
+    /// An outbox that sends at most one public message per `pace` and channel, and knows where earlier messages stand. What is said about a
+    /// request is said in both of two shared channels.
+    pub fn new(chat: Arc<dyn Chat>, settings: &Settings, memory: &Memory, reports: mpsc::UnboundedSender<Report>) -> Self {
+        let standing = memory.landmarks.iter().chain(&memory.mirrors);
+        let landmarks = standing.map(|((id, what), message)| ((id.clone(), *what, message.channel.platform), message.clone())).collect();
         let queues = Queues { landmarks, ..Queues::default() };
         Self {
             queues: Arc::new(Mutex::new(queues)),
             wake: Arc::new(Notify::new()),
             chat,
-            pace,
+            pace: settings.pace,
             reports,
+            shared: settings.shared.clone(),
             workers: BTreeSet::new(),
             tasks: JoinSet::new(),
         }
@@ -87,27 +91,36 @@ impl Outbox {
 
     /// Posts a landmark of a request, or edits it if it is the progress message and stands already.
     pub fn landmark(&mut self, channel: &ChannelRef, request: &RequestId, what: Landmark, say: Say) {
-        self.push(channel, Item { to: To::Landmark(request.clone(), what), say, tries: 0 });
+        self.push_to_both(channel, Item { to: To::Landmark(request.clone(), what), say, is_mirror: false, tries: 0 });
     }
 
     /// Posts into the thread of a request.
     pub fn thread(&mut self, channel: &ChannelRef, request: &RequestId, say: Say) {
-        self.push(channel, Item { to: To::Thread(request.clone()), say, tries: 0 });
+        self.push_to_both(channel, Item { to: To::Thread(request.clone()), say, is_mirror: false, tries: 0 });
+    }
+
+    fn push_to_both(&mut self, channel: &ChannelRef, item: Item) {
+        if let Some(mirror) = self.shared.get(channel).cloned() {
+            self.push(&mirror, Item { is_mirror: true, ..item.clone() });
+        }
+        self.push(channel, item);
     }
 
     /// Posts files into the thread of a request. They are lost with the process: the store has them.
     pub fn attach(&mut self, channel: &ChannelRef, request: &RequestId, say: Say, files: Vec<Attachment>) {
-        self.push(channel, Item { to: To::Attached(request.clone(), files.into()), say, tries: 0 });
+        self.push(channel, Item { to: To::Attached(request.clone(), files.into()), say, is_mirror: false, tries: 0 });
     }
 
     /// Posts into a channel, in no thread.
     pub fn channel(&mut self, channel: &ChannelRef, say: Say) {
-        self.push(channel, Item { to: To::Channel, say, tries: 0 });
+        self.push(channel, Item { to: To::Channel, say, is_mirror: false, tries: 0 });
     }
 
-    /// Tells one person alone.
+    /// Tells one person alone; in a shared channel where that person is.
     pub fn private(&mut self, channel: &ChannelRef, to: &Account, say: Say) {
-        self.push(channel, Item { to: To::Private(to.clone()), say, tries: 0 });
+        let mirror = self.shared.get(channel).filter(|mirror| channel.platform != to.platform && mirror.platform == to.platform).cloned();
+        let channel = &mirror.unwrap_or_else(|| channel.clone());
+        self.push(channel, Item { to: To::Private(to.clone()), say, is_mirror: false, tries: 0 });
     }
 
     fn push(&mut self, channel: &ChannelRef, item: Item) {
@@ -197,12 +210,19 @@ impl Worker {
             Ok(()) => tokio::time::sleep(self.pace).await,
             Err(ChatError::Refused(why)) => {
                 tracing::error!(channel = %self.channel.id, %why, "the chat refuses a message");
-                if let To::Landmark(id, Landmark::Plan) = &item.to {
+                if item.is_mirror {
+                    tracing::error!(channel = %self.channel.id, "the other channel shows the request alone");
+                } else if let To::Landmark(id, Landmark::Plan) = &item.to {
                     let _ = self.reports.send(Report::Unseen { id: id.clone(), why });
                 } else if let To::Attached(id, _) = &item.to {
                     let (what, hint) =
                         (format!("evidence could not be attached: {why}"), "it is kept all the same; `stanch doctor` names missing scopes");
-                    self.put_back(Item { to: To::Thread(id.clone()), say: Say::Trouble { what, hint: hint.into() }, tries: 0 });
+                    self.put_back(Item {
+                        to: To::Thread(id.clone()),
+                        say: Say::Trouble { what, hint: hint.into() },
+                        is_mirror: false,
+                        tries: 0,
+                    });
                 }
             }
             Err(error) if item.tries >= limit => tracing::error!(channel = %self.channel.id, %error, "a message was given up"),
@@ -231,7 +251,8 @@ impl Worker {
 
     async fn attempt(&self, item: &Item) -> Result<(), ChatError> {
         let message = item.say.message();
-        let at = |id: &RequestId, what| lock(&self.queues).landmarks.get(&(id.clone(), what)).cloned();
+        let platform = self.channel.platform;
+        let at = |id: &RequestId, what| lock(&self.queues).landmarks.get(&(id.clone(), what, platform)).cloned();
         match &item.to {
             To::Private(account) => self.chat.whisper(&self.channel, account, &message).await,
             To::Attached(id, files) => match at(id, Landmark::Plan) {
@@ -241,12 +262,14 @@ impl Worker {
             To::Channel => self.chat.post(&self.channel, None, &message).await.map(drop),
             To::Thread(id) => self.chat.post(&self.channel, at(id, Landmark::Plan).as_ref(), &message).await.map(drop),
             To::Landmark(id, what) => {
-                if let (Landmark::Progress, Some(posted)) = (what, at(id, *what)) {
-                    return self.chat.edit(&posted, &message).await;
+                match (what, at(id, *what)) {
+                    (Landmark::Progress, Some(posted)) => return self.chat.edit(&posted, &message).await,
+                    (Landmark::Plan | Landmark::End, Some(_)) => return Ok(()),
+                    (_, None) => {}
                 }
                 let root = if *what == Landmark::Plan { None } else { at(id, Landmark::Plan) };
                 let posted = self.chat.post(&self.channel, root.as_ref(), &message).await?;
-                lock(&self.queues).landmarks.insert((id.clone(), *what), posted.clone());
+                lock(&self.queues).landmarks.insert((id.clone(), *what, platform), posted.clone());
                 // The app may be gone already; the message stands all the same.
                 let _ = self.reports.send(Report::Posted { id: id.clone(), what: *what, message: posted });
                 Ok(())

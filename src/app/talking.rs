@@ -92,12 +92,16 @@ impl Stanch {
 
     /// Groups that may approve; the people themselves where no group may.
     fn approvers(&self, request: &Request) -> BTreeSet<Mention> {
-        let (policy, platform) = (&self.parts.policy, request.made.channel.platform);
+        let policy = &self.parts.policy;
+        // Each platform leaves out what is the other's.
+        let mirror = self.parts.settings.shared.get(&request.made.channel);
+        let platforms: BTreeSet<Platform> = std::iter::once(&request.made.channel).chain(mirror).map(|channel| channel.platform).collect();
         let roles = policy.approvals.get(&request.made.phase).into_iter().flat_map(|approvals| &approvals.roles);
         let roles: Vec<_> = roles.filter_map(|role| policy.roles.get(role)).collect();
         let groups: BTreeSet<Mention> = roles
             .iter()
-            .flat_map(|role| match platform {
+            .flat_map(|role| platforms.iter().map(move |platform| (role, platform)))
+            .flat_map(|(role, platform)| match platform {
                 Platform::Slack => &role.slack_groups,
                 Platform::Discord => &role.discord_roles,
             })
@@ -109,7 +113,8 @@ impl Stanch {
             true if request.made.approvals_needed == 0 => BTreeSet::new(),
             true => {
                 let people = roles.iter().flat_map(|role| &role.people).filter(|person| **person != request.made.requester);
-                people.filter_map(|person| policy.account(person, platform)).map(Mention::Account).collect()
+                let accounts = people.flat_map(|person| platforms.iter().filter_map(|platform| policy.account(person, *platform)));
+                accounts.map(Mention::Account).collect()
             }
         }
     }
@@ -143,7 +148,11 @@ impl Stanch {
         for (id, request) in &self.memory.state.requests {
             let channel = &request.made.channel;
             let over = matches!(request.stage, Stage::Ended(_));
-            let posted = |what| self.memory.landmarks.contains_key(&(id.clone(), what));
+            let stands = |what| self.memory.landmarks.contains_key(&(id.clone(), what));
+            let mirrored = |what| self.memory.mirrors.contains_key(&(id.clone(), what));
+            // What was not shared when it was open is not shown elsewhere afterwards.
+            let is_shared = self.parts.settings.shared.contains_key(channel) && (!over || mirrored(Landmark::Plan));
+            let posted = |what| stands(what) && (!is_shared || mirrored(what));
             let boxed = || Box::new(request.clone());
             if !posted(Landmark::Plan) && !over {
                 self.outbox.landmark(channel, id, Landmark::Plan, self.plan_message(id, request));

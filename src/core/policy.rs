@@ -208,6 +208,18 @@ impl Policy {
         }
     }
 
+    /// Whether there is a namespace of the cluster, or the cluster as a whole, where somebody may request the command.
+    #[must_use]
+    pub fn reaches(&self, subject: &Subject, command: &str, cluster: &str) -> bool {
+        let Some(person) = self.person(&subject.account) else { return false };
+        let roles = self.roles_of(person, subject);
+        let somewhere = |permit: &Permit| {
+            let namespace = permit.namespaces.iter().find(|namespace| !self.protected_namespaces.contains(*namespace));
+            namespace.is_some_and(|namespace| permit.covers(&Ask { command, cluster: Some(cluster), namespace: Some(namespace) }))
+        };
+        self.permits.iter().any(|permit| !permit.roles.is_disjoint(&roles) && somewhere(permit))
+    }
+
     /// Whether somebody may approve or decline a request of this phase by `requester`.
     #[must_use]
     pub fn may_approve(&self, subject: &Subject, phase: Phase, requester: &PersonId) -> Decision {

@@ -654,7 +654,7 @@ fn catalogue() -> Message {
     Message::of([
         Block::Text("Type /stanch COMMAND. In an incident, start with: /stanch quarantine pod NAMESPACE/NAME --dry-run".into()),
         Block::Code(lines.collect::<Vec<_>>().join("\n")),
-        Block::Fine("help COMMAND explains one of them.".into()),
+        Block::Fine("help COMMAND explains one of them. On Slack, form COMMAND opens it as a form.".into()),
     ])
 }
 

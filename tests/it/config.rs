@@ -67,6 +67,17 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(config.channels, [(of(Platform::Slack, "C1"), cluster()), (of(Platform::Discord, "7"), cluster())].into());
 }
 
+/// Two channels are one only if somebody says so.
+#[test]
+fn channels_are_shared_on_demand() {
+    let both = GOOD.replace("slack = \"C1\"", "slack = \"C1\"\ndiscord = \"7\"").replace("[[channels]]", DISCORD);
+    let of = |platform, id: &str| ChannelRef { platform, id: id.into() };
+    let (slack, discord) = (of(Platform::Slack, "C1"), of(Platform::Discord, "7"));
+    let shared = |flag: &str| Config::from_toml(&format!("{both}{flag}")).unwrap().shared;
+    assert_eq!([shared(""), shared("shared = false")], [[].into(), [].into()]);
+    assert_eq!(shared("shared = true"), [(slack.clone(), discord.clone()), (discord, slack)].into());
+}
+
 #[test]
 fn a_second_channel_may_witness_the_log() {
     let config = Config::from_toml(&format!("{GOOD}[audit]\nslack = \"C2\"")).unwrap();
@@ -105,6 +116,7 @@ fn every_mistake_is_named() {
         ),
         ("\"C1\"", "\"#incidents\"", "[channels.1]: `slack` must be the id of a Slack channel, such as `C012ABCDEF`, not its name"),
         ("\"C1\"", "\"C1\"\ncluster = \"b\"", "[channels.1]: `cluster` names `b`, which is not under [clusters]"),
+        ("\"C1\"", "\"C1\"\nshared = true", "[channels.1]: `shared` needs both `slack` and `discord`"),
         ("\"C1\"", "\"C1\"\n[[channels]]\nslack = \"C1\"", "[channels.2]: channel `C1` is there twice"),
         ("\"C1\"", "\"C1\"\n[limits]\ndrain_deadline_s = 0", "[limits]: `drain_deadline_s` must be a number from 10 to 3600"),
         ("\"C1\"", "\"C1\"\n[compute]\nendpoint = \"http://compute.example\"", "[compute]: `endpoint` must be https, or http on loopback"),

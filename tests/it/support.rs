@@ -1,12 +1,16 @@
 //! What several test modules share.
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+use std::sync::Mutex;
+
+use async_trait::async_trait;
 use jiff::Timestamp;
 use stanch::core::engine::{DurableIndex, Event, State, apply, decide, licence};
 use stanch::core::identity::{Account, Ballot, ChannelRef, Means, PersonId, Platform};
 use stanch::core::policy::Decision;
 use stanch::core::record::Requested;
 use stanch::core::step::{Licence, StepKey};
+use stanch::ports::{Suggest, Typing};
 use stanch_commands::action::Action;
 use stanch_commands::definition::Phase;
 use stanch_commands::plan::{Consequences, Draft, Form, Plan, Steps};
@@ -56,6 +60,21 @@ pub fn licensed(action: impl Into<Action>, run: &str) -> Licence {
         records.iter().fold(state, |state, record| apply(state, record).unwrap())
     });
     licence(&state, &id, step, DurableIndex::synced(0)).unwrap()
+}
+
+/// Offers these names, whatever is typed, and keeps what was.
+#[derive(Default)]
+pub struct Offers {
+    pub names: Vec<String>,
+    pub asked: Mutex<Vec<Typing>>,
+}
+
+#[async_trait]
+impl Suggest for Offers {
+    async fn suggest(&self, typing: &Typing) -> Vec<String> {
+        self.asked.lock().unwrap().push(typing.clone());
+        self.names.clone()
+    }
 }
 
 /// Says that a test cannot run here. Fails if skips are forbidden (`STANCH_FORBID_SKIPS=1`) and this one is not in `tests/allowed-skips.txt`,

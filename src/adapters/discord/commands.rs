@@ -1,10 +1,11 @@
-//! The slash command: `/stanch` with a subcommand per command of the catalogue, and the way back from what somebody filled in to the line
-//! that the parser takes.
+//! The slash command: `/stanch` with a subcommand per command of the catalogue.
 
 use serde_json::{Map, Value, json};
 use serenity::all::{CommandOptionType, CreateCommand, CreateCommandOption};
+use stanch_commands::CATALOGUE;
 use stanch_commands::definition::{Argument, Definition, Phase};
-use stanch_commands::{CATALOGUE, parse};
+
+use crate::adapters::fields::{Field, fields};
 
 /// Name of the slash command.
 pub(super) const NAME: &str = "stanch";
@@ -17,109 +18,6 @@ const SHORT: usize = 48;
 
 /// Characters of a typed value: the parser takes no line that is longer.
 const VALUE: u16 = 2_000;
-
-/// An option of a subcommand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    /// A word before a value: `pod NAME`.
-    Word(&'static str),
-    /// A value alone, under this name.
-    Alone(&'static str),
-    /// `key:VALUE`.
-    Key(&'static str),
-    /// `--switch`.
-    Switch(&'static str),
-}
-
-/// What somebody filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Filled {
-    /// Text.
-    Text(String),
-    /// Yes or no.
-    Flag(bool),
-}
-
-/// The fields of an argument, and whether they have to be filled in.
-fn fields(argument: Argument) -> (&'static [Field], bool) {
-    match argument {
-        Argument::Pod => (&[Field::Word("pod")], true),
-        Argument::Node => (&[Field::Word("node")], true),
-        // One of the two, which Discord cannot say; the parser does.
-        Argument::PodOrNode => (&[Field::Word("pod"), Field::Word("node")], false),
-        Argument::Request => (&[Field::Alone("request")], true),
-        Argument::OptionalRequest => (&[Field::Alone("request")], false),
-        Argument::Topic => (&[Field::Alone("command")], false),
-        Argument::Cluster => (&[Field::Key("cluster")], false),
-        Argument::Incident => (&[Field::Key("incident")], false),
-        Argument::Reason => (&[Field::Key("reason")], false),
-        Argument::Via => (&[Field::Key("via")], false),
-        Argument::Key => (&[Field::Key("key")], true),
-        Argument::OptionalKey => (&[Field::Key("key")], false),
-        Argument::IsolateFirst => (&[Field::Switch("isolate-first")], false),
-        Argument::ScaleToZero => (&[Field::Switch("scale-to-zero")], false),
-        Argument::CreateIntermediate => (&[Field::Switch("create-intermediate")], false),
-        Argument::StopNow => (&[Field::Switch("stop-now")], false),
-        Argument::FalseAlarm => (&[Field::Switch("false-alarm")], false),
-        Argument::Exec => (&[Field::Switch("exec")], false),
-        Argument::DryRun => (&[Field::Switch("dry-run")], false),
-        Argument::Container => (&[Field::Key("container")], false),
-        Argument::Force => (&[Field::Switch("force")], false),
-        Argument::IncludeStanch => (&[Field::Switch("include-stanch")], false),
-    }
-}
-
-impl Field {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Word(name) | Self::Alone(name) | Self::Key(name) | Self::Switch(name) => name,
-        }
-    }
-
-    fn kind(self) -> CommandOptionType {
-        match self {
-            Self::Word(_) | Self::Alone(_) | Self::Key(_) => CommandOptionType::String,
-            Self::Switch(_) => CommandOptionType::Boolean,
-        }
-    }
-
-    /// What stands for it in a line; nothing for a switch that is off.
-    fn typed(self, value: &Filled) -> Option<String> {
-        match (self, value) {
-            (Self::Word(word), Filled::Text(value)) => Some(format!("{word} {}", parse::quoted(value))),
-            (Self::Alone(_), Filled::Text(value)) => Some(parse::quoted(&alone(value))),
-            (Self::Key(key), Filled::Text(value)) => Some(format!("{key}:{}", parse::quoted(value))),
-            (Self::Switch(name), Filled::Flag(true)) => Some(format!("--{name}")),
-            (Self::Word(_) | Self::Alone(_) | Self::Key(_), Filled::Flag(_)) | (Self::Switch(_), Filled::Flag(false) | Filled::Text(_)) => {
-                None
-            }
-        }
-    }
-}
-
-/// A value that stands alone must not be read as another argument: one that looks like `key:value` or `--switch` gets a character in
-/// front that no request and no command begins with, and is refused.
-fn alone(value: &str) -> String {
-    let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && !value.starts_with('-');
-    if is_plain { value.to_owned() } else { format!("'{value}") }
-}
-
-/// The line that somebody would have typed: the subcommand's name, then what was filled in, each quoted so that no value can become two.
-/// `None` if the subcommand or an option is none of ours.
-#[must_use]
-pub fn line(command: &str, options: &[(String, Filled)]) -> Option<String> {
-    let definition = stanch_commands::find(command)?;
-    let known: Vec<Field> = definition.arguments.iter().flat_map(|argument| fields(*argument).0).copied().collect();
-    let mut line = definition.name.to_owned();
-    for (name, value) in options {
-        let field = known.iter().find(|field| field.name() == name)?;
-        if let Some(typed) = field.typed(value) {
-            line.push(' ');
-            line.push_str(&typed);
-        }
-    }
-    Some(line)
-}
 
 // === the definition ===
 
@@ -161,8 +59,9 @@ fn subcommand(definition: &Definition) -> CreateCommandOption {
     for argument in definition.arguments {
         let (fields, required) = fields(*argument);
         options.extend(fields.iter().map(|field| {
-            let option = CreateCommandOption::new(field.kind(), field.name(), about(*argument, *field)).required(required);
-            (required, if field.kind() == CommandOptionType::String { option.max_length(VALUE) } else { option })
+            let option = CreateCommandOption::new(kind(*field), field.name(), about(*argument, *field)).required(required);
+            let option = if field.is_switch() { option } else { option.max_length(VALUE) };
+            (required, if field.live().is_some() { option.set_autocomplete(true) } else { option })
         }));
     }
     // Discord wants the required ones first.
@@ -170,14 +69,13 @@ fn subcommand(definition: &Definition) -> CreateCommandOption {
     options.into_iter().map(|(_, option)| option).fold(option, CreateCommandOption::add_sub_option)
 }
 
-/// The first clause of the argument's help.
+fn kind(field: Field) -> CommandOptionType {
+    if field.is_switch() { CommandOptionType::Boolean } else { CommandOptionType::String }
+}
+
+/// The first clause of the field's help.
 fn about(argument: Argument, field: Field) -> String {
-    let help = match (argument, field) {
-        (Argument::PodOrNode, Field::Word("pod")) => "the compromised pod, [NAMESPACE/]NAME",
-        (Argument::PodOrNode, _) => "or a node",
-        (Argument::Pod, _) => "the compromised pod, [NAMESPACE/]NAME",
-        _ => argument.help(),
-    };
+    let help = field.help(argument);
     let clause = help.split([';', ':']).next().unwrap_or(help);
     short(clause, SHORT)
 }

@@ -15,12 +15,14 @@ use tokio::time::Instant;
 
 use super::answers::{Answers, Place};
 use super::api::{self, Api};
-use super::commands::{self, Filled};
+use super::commands;
+use super::completion;
 use super::gateway::Event;
 use super::settings::Emoji;
+use crate::adapters::fields::{self, Filled};
 use crate::core::identity::{Account, ChannelRef, MessageRef, Platform};
 use crate::core::say::Control;
-use crate::ports::{ChatError, ChatEvent, Inbound, Input};
+use crate::ports::{ChatError, ChatEvent, Inbound, Input, Suggest, Typing};
 
 /// How long an acknowledgement may take: after three seconds Discord tells the person that Stanch did not respond.
 const ACKNOWLEDGE: Duration = Duration::from_millis(2_900);
@@ -32,6 +34,9 @@ const UNREADABLE: &str = "Stanch could not read this and has done nothing about 
                           may be an older one.";
 const NOT_YOURS: &str = "This answer is for somebody else.";
 const NOTHING_HELD: &str = "There is nothing left to show. `/stanch status` says how it stands.";
+
+/// The type of an interaction in which somebody is typing.
+const TYPING: u64 = 4;
 
 /// The flag of a message for one person alone.
 const EPHEMERAL: u64 = 1 << 6;
@@ -52,6 +57,7 @@ pub(super) struct Inner {
     pub(super) application: String,
     pub(super) emoji: Emoji,
     pub(super) answers: Arc<Answers>,
+    pub(super) suggest: Arc<dyn Suggest>,
     /// The app will be told to read everything back.
     pub(super) telling: AtomicBool,
 }
@@ -142,12 +148,15 @@ impl Inlet {
         };
         let open = Open { id: id.to_owned(), token: token.to_owned() };
         if !self.is_ours(&data) {
-            return self.say(open, ELSEWHERE);
+            // Whoever types elsewhere is told when they send it.
+            let is_typing = data.get("type") == Some(&json!(TYPING));
+            return if is_typing { self.offer(open, std::future::ready(Vec::new())) } else { self.say(open, ELSEWHERE) };
         }
         match serde_json::from_value(data) {
             Ok(Interaction::Command(command)) => self.command(open, &command),
             Ok(Interaction::Component(component)) => self.component(open, &component),
-            Ok(Interaction::Ping(_) | Interaction::Autocomplete(_) | Interaction::Modal(_)) => {}
+            Ok(Interaction::Autocomplete(typed)) => self.complete(open, &typed),
+            Ok(Interaction::Ping(_) | Interaction::Modal(_)) => {}
             Err(error) => {
                 tracing::warn!(category = ?error.classify(), "an interaction from Discord could not be read");
                 self.say(open, UNREADABLE);
@@ -158,7 +167,7 @@ impl Inlet {
 
     fn command(&self, open: Open, command: &CommandInteraction) {
         let words = filled(&command.data.options).filter(|_| command.data.name == commands::NAME);
-        let Some(line) = words.and_then(|(name, options)| commands::line(name, &options)) else { return self.say(open, UNREADABLE) };
+        let Some(line) = words.and_then(|(name, options)| fields::line(name, &options)) else { return self.say(open, UNREADABLE) };
         let channel = parent(&command.channel_id.to_string(), command.channel.as_ref());
         self.accept(open, &command.user.id.to_string(), channel, Input::Typed(line));
     }
@@ -192,6 +201,35 @@ impl Inlet {
                 Err(error) => tracing::warn!(%error, "an interaction could not be acknowledged"),
             }
             permit.send(ChatEvent::Inbound(inbound));
+        });
+    }
+
+    /// Offers names for the option that somebody is typing. What cannot be understood gets an empty answer: nothing was done yet.
+    fn complete(&self, open: Open, typed: &CommandInteraction) {
+        let channel = parent(&typed.channel_id.to_string(), typed.channel.as_ref());
+        let typing = completion::typing(&typed.data.options).filter(|_| typed.data.name == commands::NAME).map(|typing| Typing {
+            account: account(&typed.user.id.to_string()),
+            channel: self::channel(&channel),
+            ..typing
+        });
+        let suggest = self.0.suggest.clone();
+        self.offer(open, async move {
+            match typing {
+                Some(typing) => suggest.suggest(&typing).await,
+                None => Vec::new(),
+            }
+        });
+    }
+
+    /// Shows names to choose from.
+    fn offer(&self, open: Open, names: impl Future<Output = Vec<String>> + Send + 'static) {
+        let inlet = self.clone();
+        tokio::spawn(async move {
+            let choices = completion::choices(names.await);
+            // Whoever went on typing needs this answer no more.
+            if let Err(error) = inlet.respond(&open, json!({ "type": 8, "data": { "choices": choices } })).await {
+                tracing::debug!(%error, "names could not be offered");
+            }
         });
     }
 

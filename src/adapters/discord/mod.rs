@@ -18,6 +18,7 @@ mod answers;
 mod api;
 mod chat;
 mod commands;
+mod completion;
 mod error;
 mod examine;
 mod files;
@@ -45,9 +46,9 @@ use self::api::{Api, Failure};
 use self::gateway::Gateway;
 use self::inbound::{Inlet, Inner};
 use self::settings::Endpoint;
-use crate::ports::{ChatError, ChatEvent};
+use crate::ports::{ChatError, ChatEvent, Suggest};
 
-pub use self::commands::{Filled, definition, line, path};
+pub use self::commands::{definition, path};
 pub use self::error::DiscordError;
 pub use self::examine::{DiscordExamination, NEEDED};
 pub use self::render::{Rendered, rendered};
@@ -77,11 +78,12 @@ pub struct Discord {
 
 impl Discord {
     /// Checks the token and the server, registers the slash command, and connects. Everything that comes in goes to `events`, whose length
-    /// bounds what can wait: people are told if there is no place, and reactions are read back later.
+    /// bounds what can wait: people are told if there is no place, and reactions are read back later. What people are offered while they
+    /// type comes from `suggest`.
     ///
     /// # Errors
     /// [`DiscordError`], with a hint. Once this has succeeded, a lost connection is made again for ever.
-    pub async fn connect(settings: DiscordSettings, events: Sender<ChatEvent>) -> Result<Self, DiscordError> {
+    pub async fn connect(settings: DiscordSettings, events: Sender<ChatEvent>, suggest: Arc<dyn Suggest>) -> Result<Self, DiscordError> {
         settings.emoji.check()?;
         for id in [&settings.application, &settings.guild] {
             is_snowflake(id).then_some(()).ok_or_else(|| DiscordError::Id(id.clone()))?;
@@ -99,6 +101,7 @@ impl Discord {
             application: settings.application.clone(),
             emoji: settings.emoji.clone(),
             answers: answers.clone(),
+            suggest,
             telling: AtomicBool::new(false),
         };
         let inlet = Inlet(Arc::new(inner));

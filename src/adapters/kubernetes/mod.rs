@@ -8,6 +8,7 @@ mod drain;
 mod eradication;
 mod evidence;
 mod examine;
+mod names;
 mod privileged;
 mod probe;
 mod rbac;
@@ -34,7 +35,7 @@ pub use self::rbac::{rbac, rbac_exec, rbac_privileged_pod};
 use self::change::Change;
 use self::wire::Session;
 use crate::core::step::{Artefact, Licence, Observation, Outcome, Performed};
-use crate::ports::{Actuator, SurveyError, Surveyor};
+use crate::ports::{Actuator, EveryName, LiveNames, SurveyError, Surveyor};
 
 /// To open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -162,6 +163,13 @@ impl KubernetesCluster {
 impl Surveyor<TargetName, KubernetesFacts> for KubernetesCluster {
     async fn survey(&self, target: &TargetName) -> Result<KubernetesFacts, SurveyError> {
         survey::survey(&mut Session::new(self.client.clone()), target).await
+    }
+}
+
+#[async_trait]
+impl Surveyor<EveryName, LiveNames> for KubernetesCluster {
+    async fn survey(&self, EveryName: &EveryName) -> Result<LiveNames, SurveyError> {
+        names::names(&mut Session::of_metadata(self.client.clone())).await
     }
 }
 

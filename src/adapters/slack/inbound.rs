@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use slack_morphism::errors::SlackClientError;
 use slack_morphism::prelude::*;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::api::Client;
+use super::api::{Api, Client};
+use super::forms::{self, Form, Prefilled, Wanted};
 use super::settings::Emoji;
 use crate::core::identity::{Account, ChannelRef, MessageRef, Platform};
 use crate::core::say::Control;
-use crate::ports::{ChatEvent, Inbound, Input};
+use crate::ports::{ChatEvent, Inbound, Input, Suggest};
 
 /// The library's listener.
 pub(super) type Listener = SlackClientSocketModeListener<SlackClientHyperHttpsConnector>;
@@ -33,14 +35,24 @@ const RECONNECT_S: u64 = 10;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// What a person reads whose input found no place in the queue.
-const BUSY_WORDS: &str = "Stanch is busy and has done nothing about this. Please try again in a moment.";
+pub(super) const BUSY_WORDS: &str = "Stanch is busy and has done nothing about this. Please try again in a moment.";
+
+/// What a person reads whose form did not open. It has to open within three seconds.
+pub(super) const NO_FORM: &str =
+    "The form did not open, and nothing was done. Please try again, or type the whole command: `/stanch help` shows how.";
+
+/// What a person reads who asked for a form of no command.
+const WHICH_FORM: &str = "Type `/stanch form COMMAND`, such as `/stanch form quarantine`. `/stanch help` lists the commands.";
+
+/// Forms that are opened at a time. Each is one call; more than these are a flood.
+pub(super) const OPENING: usize = 16;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
 /// The queue has no place. Slack delivers an event again that is not acknowledged.
 #[derive(Debug, thiserror::Error)]
 #[error("the queue of inputs is full")]
-struct Full;
+pub(super) struct Full;
 
 /// A callback panicked.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +65,10 @@ pub(super) struct Inlet {
     /// Our own user id.
     pub(super) bot_user: String,
     pub(super) emoji: Emoji,
+    pub(super) api: Api,
+    pub(super) suggest: Arc<dyn Suggest>,
+    /// Forms that are being opened.
+    pub(super) opening: Arc<Semaphore>,
 }
 
 /// Connects, and hands everything over from then on. Connections that end are replaced.
@@ -76,17 +92,18 @@ fn callbacks(inlet: Arc<Inlet>) -> SlackSocketModeListenerCallbacks<SlackClientH
         std::future::ready(())
     });
     let to = inlet.clone();
-    callbacks.command_callback = Box::new(move |event: SlackCommandEvent, _: Arc<Client>, _: SlackClientEventsUserState| {
-        std::future::ready(guarded(|| Ok(to.command(event))))
+    callbacks.command_callback = Box::new(move |event: SlackCommandEvent, client: Arc<Client>, _: SlackClientEventsUserState| {
+        std::future::ready(guarded(|| Ok(to.command(event, client))))
     });
     let to = inlet.clone();
     callbacks.interaction_callback = Box::new(move |event: SlackInteractionEvent, client: Arc<Client>, _: SlackClientEventsUserState| {
-        std::future::ready(guarded(|| {
-            if let SlackInteractionEvent::BlockActions(click) = event {
-                to.click(click, client);
+        let to = to.clone();
+        async move {
+            if let SlackInteractionEvent::BlockSuggestion(typed) = event {
+                return Ok(to.offer_names(&typed).await.into());
             }
-            Ok(SlackInteractionResponse::Empty)
-        }))
+            guarded(|| Ok(to.interaction(event, client)))
+        }
     });
     callbacks.push_events_callback = Box::new(move |event: SlackPushEventCallback, _: Arc<Client>, _: SlackClientEventsUserState| {
         std::future::ready(guarded(|| inlet.event(event)))
@@ -123,25 +140,33 @@ impl Inlet {
         }
     }
 
-    /// A slash command. The acknowledgement carries the answer if there is no place.
-    fn command(&self, event: SlackCommandEvent) -> SlackCommandEventResponse {
+    /// A slash command. The acknowledgement carries the answer if there is no place, and if a form is asked for of no command.
+    fn command(&self, event: SlackCommandEvent, client: Arc<Client>) -> SlackCommandEventResponse {
+        let text = unescaped(event.text.as_deref().unwrap_or_default());
+        let told = |words: &str| {
+            SlackCommandEventResponse::new(SlackMessageContent::new().with_text(words.into()))
+                .with_response_type(SlackMessageResponseType::Ephemeral)
+        };
+        match forms::wanted(&text) {
+            Wanted::Nothing => {}
+            Wanted::Which => return told(WHICH_FORM),
+            Wanted::Form(definition) => {
+                let form = Form { definition, channel: event.channel_id.value().clone() };
+                let opened = self.open(&form, &Prefilled::default(), &event.user_id, event.trigger_id, (client, event.response_url));
+                return opened.map_or_else(|Full| told(BUSY_WORDS), |()| SlackCommandEventResponse::new(SlackMessageContent::new()));
+            }
+        }
         let inbound = Inbound {
             delivery: event.trigger_id.value().clone(),
             from: account(&event.user_id),
             channel: channel(&event.channel_id),
-            input: Input::Typed(unescaped(event.text.as_deref().unwrap_or_default())),
+            input: Input::Typed(text),
         };
-        let content = SlackMessageContent::new();
-        match self.offer(inbound) {
-            Ok(()) => SlackCommandEventResponse::new(content),
-            Err(Full) => {
-                SlackCommandEventResponse::new(content.with_text(BUSY_WORDS.into())).with_response_type(SlackMessageResponseType::Ephemeral)
-            }
-        }
+        self.offer(inbound).map_or_else(|Full| told(BUSY_WORDS), |()| SlackCommandEventResponse::new(SlackMessageContent::new()))
     }
 
     /// A button. Its acknowledgement can carry no answer, so if there is no place, the person is told by the response URL.
-    fn click(&self, event: SlackInteractionBlockActionsEvent, client: Arc<Client>) {
+    pub(super) fn click(&self, event: SlackInteractionBlockActionsEvent, client: Arc<Client>) {
         let in_container = match event.container {
             SlackInteractionActionContainer::Message(container) => container.channel_id,
             SlackInteractionActionContainer::MessageAttachment(_) | SlackInteractionActionContainer::View(_) => None,
@@ -160,13 +185,7 @@ impl Inlet {
             input: Input::Pressed(control),
         };
         if let (Err(Full), Some(response_url)) = (self.offer(inbound), event.response_url) {
-            let words = SlackMessageContent::new().with_text(BUSY_WORDS.into());
-            tokio::spawn(tokio::time::timeout(BUSY, async move {
-                let answer = SlackApiPostWebhookMessageRequest::new(words).with_replace_original(false);
-                if client.respond_to_event(&response_url, &answer).await.is_err() {
-                    tracing::warn!("a person could not be told that Stanch is busy");
-                }
-            }));
+            tell(client, response_url, BUSY_WORDS);
         }
     }
 
@@ -196,16 +215,27 @@ impl Inlet {
         Ok(self.offer(inbound)?)
     }
 
-    fn offer(&self, inbound: Inbound) -> Result<(), Full> {
+    pub(super) fn offer(&self, inbound: Inbound) -> Result<(), Full> {
         self.events.try_send(ChatEvent::Inbound(inbound)).map_err(|_| Full)
     }
 }
 
-fn account(user: &SlackUserId) -> Account {
+/// Tells the person who did something, and nobody else.
+pub(super) fn tell(client: Arc<Client>, response_url: SlackResponseUrl, words: &'static str) {
+    tokio::spawn(tokio::time::timeout(BUSY, async move {
+        let words = SlackMessageContent::new().with_text(words.into());
+        let answer = SlackApiPostWebhookMessageRequest::new(words).with_replace_original(false);
+        if client.respond_to_event(&response_url, &answer).await.is_err() {
+            tracing::warn!("a person could not be told that nothing was done");
+        }
+    }));
+}
+
+pub(super) fn account(user: &SlackUserId) -> Account {
     Account { platform: Platform::Slack, id: user.value().clone() }
 }
 
-fn channel(channel: &SlackChannelId) -> ChannelRef {
+pub(super) fn channel(channel: &SlackChannelId) -> ChannelRef {
     ChannelRef { platform: Platform::Slack, id: channel.value().clone() }
 }
 
@@ -218,7 +248,21 @@ fn unescaped(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "test code fails by panicking")]
 
+    use async_trait::async_trait;
+
+    use super::super::api;
+    use super::super::settings::Endpoint;
     use super::*;
+    use crate::ports::Typing;
+
+    struct Nothing;
+
+    #[async_trait]
+    impl Suggest for Nothing {
+        async fn suggest(&self, _: &Typing) -> Vec<String> {
+            vec![]
+        }
+    }
 
     #[test]
     fn what_people_type_comes_as_they_typed_it() {
@@ -231,7 +275,10 @@ mod tests {
     fn reactions_without_a_place() {
         let (events, _taken) = tokio::sync::mpsc::channel(1);
         events.try_send(ChatEvent::Connected).unwrap();
-        let inlet = Inlet { events, bot_user: "U0STANCH".into(), emoji: Emoji::default() };
+        let endpoint = Endpoint::of(Some("http://127.0.0.1:1/api")).unwrap();
+        let api = Api::new(api::client(&endpoint).unwrap(), api::token(&"xoxb-none".into()));
+        let (suggest, opening) = (Arc::new(Nothing), Arc::new(Semaphore::new(OPENING)));
+        let inlet = Inlet { events, bot_user: "U0STANCH".into(), emoji: Emoji::default(), api, suggest, opening };
         let outcome = |user: &str, reaction: &str| {
             let item = serde_json::json!({ "type": "message", "channel": "C1", "ts": "1.000001" });
             let event = serde_json::json!({

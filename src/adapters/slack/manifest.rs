@@ -32,10 +32,16 @@ pub fn manifest() -> Value {
             // The direct message is where people read what cannot be whispered in a channel, and where they may ask for help and status.
             "app_home": { "home_tab_enabled": false, "messages_tab_enabled": true, "messages_tab_read_only_enabled": false },
             "bot_user": { "display_name": "stanch", "always_online": true },
+            "shortcuts": [{
+                "name": "Propose quarantine",
+                "type": "message",
+                "callback_id": super::alert::PROPOSE,
+                "description": "Opens a form for the pod that this message names",
+            }],
             "slash_commands": [{
                 "command": "/stanch",
                 "description": "Contain a security incident",
-                "usage_hint": "help | quarantine pod NAMESPACE/NAME --dry-run",
+                "usage_hint": "help | form quarantine | quarantine pod NAMESPACE/NAME --dry-run",
                 // People type names of Kubernetes objects, not of users and channels.
                 "should_escape": false,
             }],

@@ -14,12 +14,15 @@
 //! The library logs addresses of connections, which hold one-time tickets, under the target `slack_morphism`: see [`QUIET`].
 //! Accounts whose home is another workspace of the same organisation (Enterprise Grid) count as strangers.
 
+mod alert;
 mod api;
 mod chat;
 mod cut;
 mod error;
 mod examine;
 mod files;
+mod filling;
+mod forms;
 mod inbound;
 mod manifest;
 mod people;
@@ -27,16 +30,18 @@ mod render;
 mod settings;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use slack_morphism::SlackApiToken;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
 use self::api::{Api, Failure};
 use self::inbound::{Inlet, Listener};
 use self::settings::Endpoint;
-use crate::ports::{ChatError, ChatEvent};
+use crate::ports::{ChatError, ChatEvent, Suggest};
 
 pub use self::error::SlackError;
 pub use self::examine::SlackExamination;
@@ -76,11 +81,11 @@ const TOKEN_CODES: &[&str] =
 
 impl Slack {
     /// Checks the tokens and what they may do, and connects. Everything that comes in goes to `events`, whose length bounds what can
-    /// wait: people are told if there is no place, and Slack delivers reactions again.
+    /// wait: people are told if there is no place, and Slack delivers reactions again. What forms offer comes from `suggest`.
     ///
     /// # Errors
     /// [`SlackError`], with a hint. Once this has succeeded, lost connections are made again for ever.
-    pub async fn connect(settings: SlackSettings, events: Sender<ChatEvent>) -> Result<Self, SlackError> {
+    pub async fn connect(settings: SlackSettings, events: Sender<ChatEvent>, suggest: Arc<dyn Suggest>) -> Result<Self, SlackError> {
         settings.emoji.check()?;
         let endpoint = Endpoint::of(settings.api_url.as_deref())?;
         let (client, is_loopback) = (api::client(&endpoint)?, matches!(endpoint, Endpoint::Loopback(_)));
@@ -96,7 +101,14 @@ impl Slack {
         let app_token: SlackApiToken = api::token(&settings.app_token);
         let opened: Result<Value, Failure> = Api::new(client.clone(), app_token.clone()).post("apps.connections.open", &json!({})).await;
         opened.map_err(|failure| rejected("app", failure))?;
-        let inlet = Inlet { events, bot_user: identity.user_id.clone(), emoji: settings.emoji.clone() };
+        let inlet = Inlet {
+            events,
+            bot_user: identity.user_id.clone(),
+            emoji: settings.emoji.clone(),
+            api: api.clone(),
+            suggest,
+            opening: Arc::new(Semaphore::new(inbound::OPENING)),
+        };
         let listener = inbound::listen(client, &app_token, inlet).await;
         let listener = listener.map_err(|_| SlackError::Unreachable(ChatError::Unavailable("the listener did not start".into())))?;
         Ok(Self { api, bot_user: identity.user_id, team: identity.team_id, emoji: settings.emoji, is_loopback, listener })

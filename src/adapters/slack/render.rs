@@ -253,7 +253,7 @@ fn voting(emoji: &Emoji) -> Value {
 fn mentions(message: &Message) -> Option<Value> {
     let plain = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
     let calls = message.mentions.iter().filter_map(|mention| match mention {
-        Mention::Group(id) if plain(id) => Some(format!("<!subteam^{id}>")),
+        Mention::Group(id) if plain(id) && id.starts_with('S') => Some(format!("<!subteam^{id}>")),
         Mention::Account(account) if account.platform == Platform::Slack && plain(&account.id) => Some(format!("<@{}>", account.id)),
         Mention::Group(_) | Mention::Account(_) => None,
     });

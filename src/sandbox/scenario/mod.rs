@@ -1,5 +1,6 @@
 //! Scenarios: a text that says who does what, what the world does, and what must be seen; played on the emulators with the production bot.
 
+mod filling;
 mod on_discord;
 mod script;
 mod stage;
@@ -35,6 +36,8 @@ pub async fn play(stage: &mut Stage, scenario: &Scenario, mut told: impl FnMut(&
         told(text);
         let done = match step {
             Step::Types { who, channel, command } => stage.types(who, channel.as_deref(), command).await,
+            Step::FillsIn { who, line } => stage.fills_in(who, line).await,
+            Step::Proposes { who, alert } => stage.proposes(who, alert).await,
             Step::Reacts { who, emoji } => stage.reacts(who, emoji).await,
             Step::TakesBack { who, emoji } => stage.takes_back(who, emoji).await,
             Step::Presses { who, label } => stage.presses(who, label).await,
@@ -42,6 +45,7 @@ pub async fn play(stage: &mut Stage, scenario: &Scenario, mut told: impl FnMut(&
                 stage.pass(*minutes);
                 Ok(())
             }
+            Step::On(platform) => stage.go_on(*platform),
             Step::Restart => stage.restart().await,
             Step::Crash => stage.crash().await,
             Step::Happens(event) => stage.happens(event),

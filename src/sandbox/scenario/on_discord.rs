@@ -122,7 +122,7 @@ fn shown(text: &str) -> String {
 }
 
 /// What people fill in for a line that they would type elsewhere.
-fn typed(line: &str) -> Typed {
+pub(super) fn typed(line: &str) -> Typed {
     let words = words(line);
     let mut words = words.iter().map(String::as_str);
     let name = words.next().unwrap_or("help");

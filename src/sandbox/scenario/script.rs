@@ -3,10 +3,13 @@
 //! ```text
 //! rosa: /stanch quarantine pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42
 //! rosa in #random: /stanch list
+//! rosa fills in: quarantine pod shop/cart-7d4b9c6f5-x2x9q incident:inc-42
+//! rosa proposes from: Falco: shell in shop/cart-7d4b9c6f5-x2x9q
 //! amir reacts white_check_mark
 //! amir takes back white_check_mark
 //! amir presses Approve
 //! 8 minutes pass
+//! on discord
 //! restart
 //! crash
 //! happens: recreate pod shop/cart-7d4b9c6f5-x2x9q
@@ -20,6 +23,8 @@
 //! ```
 //!
 //! In what is typed, `{request}` is the request of the newest plan message.
+
+use crate::core::identity::Platform;
 
 /// A scenario, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +48,10 @@ pub(super) struct Line {
 pub(super) enum Step {
     /// Somebody types a slash command.
     Types { who: String, channel: Option<String>, command: String },
+    /// Somebody fills a command in, field by field, choosing from what is offered.
+    FillsIn { who: String, line: String },
+    /// Somebody uses the shortcut on an alert and sends the form that opens. Slack alone has it.
+    Proposes { who: String, alert: String },
     /// Somebody reacts to the newest plan message.
     Reacts { who: String, emoji: String },
     /// Somebody takes that back.
@@ -51,6 +60,8 @@ pub(super) enum Step {
     Presses { who: String, label: String },
     /// Time passes for the bot.
     Passes { minutes: u32 },
+    /// People go on on this platform.
+    On(Platform),
     /// The bot is asked to end, and started again.
     Restart,
     /// The bot is killed, and started again.
@@ -155,7 +166,15 @@ fn step(line: &str) -> Option<Step> {
         };
         return Some(Step::Types { who: name(who)?, channel, command: format!("/stanch{command}") });
     }
+    if let Some((who, line)) = line.split_once(" fills in: ") {
+        return Some(Step::FillsIn { who: name(who)?, line: line.to_owned() });
+    }
+    if let Some((who, alert)) = line.split_once(" proposes from: ") {
+        return Some(Step::Proposes { who: name(who)?, alert: alert.to_owned() });
+    }
     match words(line).as_slice() {
+        ["on", "slack"] => Some(Step::On(Platform::Slack)),
+        ["on", "discord"] => Some(Step::On(Platform::Discord)),
         ["restart"] => Some(Step::Restart),
         ["crash"] => Some(Step::Crash),
         [minutes, "minutes", "pass"] => Some(Step::Passes { minutes: minutes.parse().ok()? }),
@@ -244,9 +263,12 @@ mod tests {
                     happens: daemon set a/b starts\nhappens: policy a/b allows all\nhappens: delete snapshots of a\n\
                     happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
                     expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering\n\
-                    happens: untag a quarantine-b";
+                    rosa fills in: cordon node a
+rosa proposes from: a: b
+on discord
+happens: untag a quarantine-b";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
-        assert_eq!(scenario, Ok(22));
+        assert_eq!(scenario, Ok(25));
         for wrong in [
             "rosa types x",
             "expect nothing",

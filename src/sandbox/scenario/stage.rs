@@ -83,6 +83,8 @@ pub struct Setting {
     pub evidence: Evidence,
     /// Where people are.
     pub chat: ChatChoice,
+    /// The incident channels of both platforms are one.
+    pub is_shared: bool,
 }
 
 /// The chat platforms of a stage.
@@ -93,7 +95,7 @@ pub enum ChatChoice {
     Slack,
     /// Discord.
     Discord,
-    /// Both, with the bot connected to both. Scenarios are played on Slack.
+    /// Both, with the bot connected to both. Scenarios begin on Slack.
     Both,
 }
 
@@ -115,6 +117,8 @@ pub struct Stage {
     slack: SlackEmulator,
     workspace: Workspace,
     discord: Option<OnDiscord>,
+    /// Where people do things.
+    at: Platform,
     state: PathBuf,
     clock: Arc<ShiftedClock>,
     /// The pod that reaches nodes, if it was switched on.
@@ -163,8 +167,9 @@ impl Stage {
         }
         let clock = Arc::new(ShiftedClock::default());
         let state = state.to_owned();
+        let at = if setting.chat == ChatChoice::Discord { Platform::Discord } else { Platform::Slack };
         let mut stage =
-            Self { setting, world, kubernetes, compute, slack, workspace, discord, state, clock, privileged_pod: None, bot: None };
+            Self { at, setting, world, kubernetes, compute, slack, workspace, discord, state, clock, privileged_pod: None, bot: None };
         stage.begin().await?;
         Ok(stage)
     }
@@ -209,8 +214,8 @@ impl Stage {
     }
 
     /// The server, if that is where people are.
-    fn played_on_discord(&self) -> Option<&OnDiscord> {
-        self.discord.as_ref().filter(|_| self.setting.chat == ChatChoice::Discord)
+    pub(super) fn played_on_discord(&self) -> Option<&OnDiscord> {
+        self.discord.as_ref().filter(|_| self.at == Platform::Discord)
     }
 
     /// Ends the bot and the emulators.
@@ -249,6 +254,10 @@ impl Stage {
         config.slack = config.slack.filter(|_| chat.has(Platform::Slack));
         config.discord = config.discord.filter(|_| chat.has(Platform::Discord));
         config.channels.retain(|channel, _| chat.has(channel.platform));
+        let incidents: Vec<_> = config.channels.keys().cloned().collect();
+        if let ([one, other], true) = (incidents.as_slice(), self.setting.is_shared) {
+            config.shared = [(one.clone(), other.clone()), (other.clone(), one.clone())].into();
+        }
         config.compute_endpoint = Some(self.compute.url().parse()?);
         Ok(Bot {
             config,
@@ -319,11 +328,20 @@ impl Stage {
         self.begin().await
     }
 
+    /// People go on there.
+    pub(super) fn go_on(&mut self, platform: Platform) -> Result<(), StageError> {
+        if !self.setting.chat.has(platform) {
+            return Err(StageError::NotSo("nobody is on that platform".into()));
+        }
+        self.at = platform;
+        Ok(())
+    }
+
     pub(super) fn pass(&self, minutes: u32) {
         self.clock.0.fetch_add(i64::from(minutes) * 60, Ordering::Relaxed);
     }
 
-    fn user(&self, name: &str) -> Result<String, StageError> {
+    pub(super) fn user(&self, name: &str) -> Result<String, StageError> {
         let found = self.workspace.users.iter().find(|user| user.name == name).map(|user| user.id.clone());
         let names = || self.workspace.users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(", ");
         found.ok_or_else(|| StageError::Nobody(name.to_owned(), names()))

@@ -25,6 +25,10 @@ pub enum EnvelopeKind {
     Click,
     /// The submission of a modal; the acknowledgement may say what becomes of it.
     Submission,
+    /// Somebody types into a menu; the acknowledgement has what it offers.
+    Suggestion,
+    /// A shortcut on a message.
+    Shortcut,
 }
 
 /// What goes wrong with the delivery of an envelope.
@@ -135,14 +139,14 @@ impl EnvelopeKind {
         match self {
             Self::SlashCommand => "slash_commands",
             Self::Event => "events_api",
-            Self::Click | Self::Submission => "interactive",
+            Self::Click | Self::Submission | Self::Suggestion | Self::Shortcut => "interactive",
         }
     }
 
     fn accepts_response_payload(self) -> bool {
         match self {
-            Self::SlashCommand | Self::Submission => true,
-            Self::Event | Self::Click => false,
+            Self::SlashCommand | Self::Submission | Self::Suggestion => true,
+            Self::Event | Self::Click | Self::Shortcut => false,
         }
     }
 }

@@ -17,6 +17,7 @@
 mod api;
 mod blocks;
 mod delivery;
+mod forms;
 mod limits;
 mod people;
 mod render;

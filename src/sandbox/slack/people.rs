@@ -59,6 +59,17 @@ pub enum SlackEmulatorError {
         /// View id.
         view_id: String,
     },
+    /// An input of a modal does not take that, or there is no such input.
+    #[error("the input `{input}` of the modal: {why}")]
+    BadInput {
+        /// Its block id.
+        input: String,
+        /// Why.
+        why: String,
+    },
+    /// The app has no such shortcut.
+    #[error("`{0}` is no shortcut of the app")]
+    NoSuchShortcut(String),
     /// The app has no such command.
     #[error("`{0}` is no command of the app")]
     NoSuchCommand(String),
@@ -177,13 +188,16 @@ impl SlackEmulator {
         match action {
             None => self.slack.change(|state| drop(state.modals.remove(view_id))),
             Some("clear") => self.slack.change(|state| state.modals.retain(|_, modal| modal.user != user)),
-            Some("errors") => {}
+            Some("errors") => {
+                let modal = self.slack.read(|state| state.modals.get(view_id).map(|modal| modal.view.clone()));
+                super::forms::check_errors(&modal.unwrap_or_default(), payload.as_ref().unwrap_or(&Value::Null))?;
+            }
             Some(other) => return Err(SlackEmulatorError::BadAnswer(format!("response_action `{other}` is not emulated"))),
         }
         Ok(payload)
     }
 
-    async fn deliver(&self, envelope: Envelope) -> Result<Option<Value>, SlackEmulatorError> {
+    pub(super) async fn deliver(&self, envelope: Envelope) -> Result<Option<Value>, SlackEmulatorError> {
         let patience = self.slack.read(|state| state.workspace.timing.ack);
         let attempt = self.slack.change(|state| state.sockets.send(&envelope, 0));
         attempt.answer(patience).await.map_err(|failure| match failure {
@@ -270,7 +284,7 @@ fn submission_envelope(state: &mut State, user: &str, view_id: &str, values: Val
 }
 
 /// What every interaction says of who did it where.
-fn interaction(state: &State, kind: &str, user: &str, trigger_id: &str) -> Result<Map<String, Value>, SlackEmulatorError> {
+pub(super) fn interaction(state: &State, kind: &str, user: &str, trigger_id: &str) -> Result<Map<String, Value>, SlackEmulatorError> {
     let (person, workspace) = (active_user(state, user)?, &state.workspace);
     let payload = json!({
         "type": kind,
@@ -292,20 +306,20 @@ fn complain(state: &mut State, user: &str, channel: &str, text: &str) {
     state.post(channel, Message { user: "USLACKBOT".into(), content, only_for, ..Message::default() });
 }
 
-fn active_user<'s>(state: &'s State, user: &str) -> Result<&'s User, SlackEmulatorError> {
+pub(super) fn active_user<'s>(state: &'s State, user: &str) -> Result<&'s User, SlackEmulatorError> {
     let known = state.user(user).ok_or_else(|| SlackEmulatorError::NoSuchUser(user.into()))?;
     if known.deleted { Err(SlackEmulatorError::Deactivated(user.into())) } else { Ok(known) }
 }
 
 /// A channel that an active user is in.
-fn visible_channel<'s>(state: &'s State, user: &str, channel: &str) -> Result<&'s Channel, SlackEmulatorError> {
+pub(super) fn visible_channel<'s>(state: &'s State, user: &str, channel: &str) -> Result<&'s Channel, SlackEmulatorError> {
     active_user(state, user)?;
     let place = state.channels.get(channel).filter(|place| place.members.contains(user));
     place.ok_or_else(|| SlackEmulatorError::NoSuchChannel { user: user.into(), channel: channel.into() })
 }
 
 /// A message that an active user sees.
-fn visible_message<'s>(state: &'s State, user: &str, channel: &str, ts: &str) -> Result<&'s Message, SlackEmulatorError> {
+pub(super) fn visible_message<'s>(state: &'s State, user: &str, channel: &str, ts: &str) -> Result<&'s Message, SlackEmulatorError> {
     let message = visible_channel(state, user, channel)?.messages.get(ts);
     let message = message.filter(|message| !message.deleted && message.only_for.as_ref().is_none_or(|only| only == user));
     message.ok_or_else(|| SlackEmulatorError::NoSuchMessage { user: user.into(), ts: ts.into() })

@@ -111,6 +111,8 @@ pub(super) struct Modal {
     pub(super) user: String,
     /// The view as Slack shows it to the app.
     pub(super) view: Value,
+    /// What the app offered last in each of its menus, by block.
+    pub(super) offered: BTreeMap<String, Vec<Value>>,
 }
 
 /// What a `trigger_id` stands for.

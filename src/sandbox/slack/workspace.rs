@@ -43,6 +43,8 @@ pub struct App {
     pub bot_scopes: BTreeSet<String>,
     /// Slash commands with their slash.
     pub commands: BTreeSet<String>,
+    /// Callback ids of shortcuts on messages.
+    pub shortcuts: BTreeSet<String>,
     /// Bot events that the app subscribed to; messages by kind of channel, as in a manifest (`message.channels`, `message.im`, …).
     pub events: BTreeSet<String>,
 }
@@ -251,6 +253,7 @@ impl App {
                 "users:read",
             ]),
             commands: set(&["/stanch"]),
+            shortcuts: set(&["propose-quarantine"]),
             events: set(&["app_mention", "message.im", "reaction_added", "reaction_removed"]),
         }
     }

@@ -67,6 +67,7 @@ fn begin(outside: &Arc<Outside>) -> Life {
             form: Form::Strict,
             limits: Limits::default(),
             node_access: Default::default(),
+            shared: Default::default(),
             channels: [(channel(), facts.name.clone())].into(),
             witnesses: outside.witnesses.lock().unwrap().clone(),
             pace: Duration::ZERO,

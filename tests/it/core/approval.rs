@@ -205,7 +205,8 @@ fn step(model: &mut Model, action: Move) -> bool {
 }
 
 fn moves() -> Vec<Move> {
-    let mut moves = vec![Move::Wait(450), Move::Approve(3, false), Move::Decline(3, false), Move::Halt(1, true), Move::Lift(1), Move::LoseRole(1)];
+    let mut moves =
+        vec![Move::Wait(450), Move::Approve(3, false), Move::Decline(3, false), Move::Halt(1, true), Move::Lift(1), Move::LoseRole(1)];
     for who in 0..3 {
         moves.extend([
             Move::Approve(who, true),

@@ -1,7 +1,7 @@
 //! From options to a line and back: whatever somebody fills in, the parser reads that and nothing else.
 
 use proptest::prelude::*;
-use stanch::adapters::discord::{Filled, line};
+use stanch::adapters::fields::{Filled, line};
 use stanch_commands::definition::{Argument, Arguments, Definition};
 use stanch_commands::parse::parse;
 use stanch_commands::{CATALOGUE, find};

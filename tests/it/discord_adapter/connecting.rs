@@ -12,7 +12,8 @@ use crate::slack_adapter::connecting::Log;
 async fn failure(settings: DiscordSettings) -> String {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (sender, _events) = channel(1);
-    let error: DiscordError = Discord::connect(settings, sender).await.map(|discord| format!("{discord:?}")).expect_err("an error");
+    let error: DiscordError =
+        Discord::connect(settings, sender, Arc::<Offers>::default()).await.map(|discord| format!("{discord:?}")).expect_err("an error");
     assert!(!format!("{error:?}").contains("bot-token"), "{error:?}");
     let mut words = error.to_string();
     let mut cause = error.source();
@@ -71,7 +72,7 @@ async fn the_command_is_registered_with_a_diff() {
     assert_eq!(registered.iter().map(|command| command["name"].clone()).collect::<Vec<_>>(), ["stanch"]);
     let again = async || {
         let (sender, _events) = channel(10);
-        Discord::connect(settings(&rig.emulator), sender).await.unwrap().shutdown().await;
+        Discord::connect(settings(&rig.emulator), sender, Arc::<Offers>::default()).await.unwrap().shutdown().await;
     };
     again().await;
     assert_eq!(writes(&rig.emulator), 1);

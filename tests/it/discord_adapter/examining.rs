@@ -33,7 +33,7 @@ async fn what_is_wrong_is_found() {
     let right = settings(&emulator);
     assert_eq!(findings(right.clone()).await, ["warn slash command: it is not registered as this version has it"]);
     let (sender, _events) = channel(10);
-    Discord::connect(right.clone(), sender).await.unwrap().shutdown().await;
+    Discord::connect(right.clone(), sender, Arc::<Offers>::default()).await.unwrap().shutdown().await;
     assert_eq!(findings(right.clone()).await, Vec::<String>::new());
     assert_eq!(emulator.look(|view| view.connections()), 0, "an examination begins no session");
 

@@ -10,6 +10,7 @@
 )]
 
 mod commands;
+mod completion;
 mod connecting;
 mod examining;
 mod inbound;
@@ -17,6 +18,7 @@ mod outbound;
 mod rendering;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stanch::adapters::discord::{CommandScope, Discord, DiscordError, DiscordSettings, Emoji};
@@ -28,6 +30,7 @@ use stanch_commands::plan::PlanDigest;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::discord_emulator::specification::Specification;
+use crate::support::Offers;
 
 /// How long a test waits for what must happen. Long enough for a busy machine: nothing waits for it in a test that passes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +40,7 @@ struct Rig {
     emulator: DiscordEmulator,
     discord: Discord,
     events: Receiver<ChatEvent>,
+    offers: Arc<Offers>,
 }
 
 /// The sandbox's server, which limits nothing.
@@ -67,8 +71,10 @@ impl Rig {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let emulator = DiscordEmulator::start(guild).await.expect("a loopback port");
         let (sender, events) = channel(queue);
-        let discord = Discord::connect(settings(&emulator), sender).await.expect("a connection");
-        let mut rig = Self { emulator, discord, events };
+        let names = ["shop/cart-1", "shop/cart-2", &"x".repeat(101)].map(ToOwned::to_owned).into();
+        let offers = Arc::new(Offers { names, ..Offers::default() });
+        let discord = Discord::connect(settings(&emulator), sender, offers.clone()).await.expect("a connection");
+        let mut rig = Self { emulator, discord, events, offers };
         assert_eq!(rig.event().await, ChatEvent::Connected);
         rig
     }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stanch::adapters::kubernetes::KubernetesCluster;
 use stanch::core::step::{Outcome, Receipt};
-use stanch::ports::{Actuator as _, Surveyor as _};
+use stanch::ports::{Actuator as _, EveryName, Surveyor as _};
 use stanch::sandbox::kubernetes::KubernetesEmulator;
 use stanch_commands::action::{Drain, KubernetesAction, PodIsolation, Probe};
 use stanch_commands::facts::KubernetesFacts;
@@ -158,6 +158,9 @@ async fn tried(entry: &Entry, rights: &BTreeSet<ClusterRight>) -> Result<(), Str
     let granted = || rights.iter().map(|right| (right.group, right.resource, right.verb));
     if SURVEYS.iter().any(|survey| survey.what == entry.what) {
         emulator.grant_only(granted());
+        if entry.what == "names of the cluster" {
+            return cluster.survey(&EveryName).await.map(drop).map_err(|error| error.to_string());
+        }
         for target in TARGETS {
             survey(&cluster, target).await.map_err(|error| format!("{target}: {error}"))?;
         }

@@ -17,7 +17,8 @@ use super::*;
 async fn failure(settings: SlackSettings) -> String {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (sender, _events) = channel(1);
-    let error: SlackError = Slack::connect(settings, sender).await.map(|slack| format!("{slack:?}")).expect_err("an error");
+    let error: SlackError =
+        Slack::connect(settings, sender, Arc::<Offers>::default()).await.map(|slack| format!("{slack:?}")).expect_err("an error");
     assert!(!format!("{error:?}").contains("xoxb-") && !format!("{error:?}").contains("xapp-"), "{error:?}");
     let mut words = error.to_string();
     let mut cause = error.source();

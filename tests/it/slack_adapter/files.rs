@@ -67,7 +67,7 @@ async fn the_scope_is_asked_for_only_where_it_is_used() {
         let checks = SlackExamination { settings: settings.clone() }.examine(&[].into()).await;
         assert_eq!(checks.into_iter().find(|check| check.name == "scopes"), Some(expected));
         let (sender, _events) = channel(1);
-        let connected = Slack::connect(settings, sender).await;
+        let connected = Slack::connect(settings, sender, Arc::<Offers>::default()).await;
         assert_eq!(connected.is_ok(), !attaches);
         if let Ok(slack) = connected {
             slack.shutdown().await;

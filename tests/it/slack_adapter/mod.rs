@@ -11,12 +11,14 @@
 
 pub(crate) mod connecting;
 mod files;
+mod forms;
 mod inbound;
 mod manifest;
 mod outbound;
 mod people;
 mod rendering;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stanch::adapters::slack::{Emoji, Slack, SlackError, SlackSettings};
@@ -26,6 +28,8 @@ use stanch::ports::{Chat as _, ChatError, ChatEvent, Inbound, Input, Votes};
 use stanch::sandbox::slack::{Entry, SlackEmulator, Timing, Workspace};
 use tokio::sync::mpsc::{Receiver, channel};
 
+use crate::support::Offers;
+
 /// How long a test waits for what must happen. Long enough for a busy machine: nothing waits for it in a test that passes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,6 +38,7 @@ struct Rig {
     emulator: SlackEmulator,
     slack: Slack,
     events: Receiver<ChatEvent>,
+    offers: Arc<Offers>,
 }
 
 /// The sandbox's workspace, with a Slack that redelivers at once and limits nothing.
@@ -64,8 +69,10 @@ impl Rig {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let emulator = SlackEmulator::start(workspace).await.expect("a loopback port");
         let (sender, events) = channel(queue);
-        let slack = Slack::connect(settings(&emulator), sender).await.expect("a connection");
-        let mut rig = Self { emulator, slack, events };
+        let names = ["shop/cart-1", "shop/cart-2", "shop/"].map(ToOwned::to_owned).into();
+        let offers = Arc::new(Offers { names, ..Offers::default() });
+        let slack = Slack::connect(settings(&emulator), sender, offers.clone()).await.expect("a connection");
+        let mut rig = Self { emulator, slack, events, offers };
         assert_eq!(rig.event().await, ChatEvent::Connected);
         rig
     }

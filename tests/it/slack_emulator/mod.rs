@@ -10,6 +10,7 @@
 )]
 
 mod chat;
+mod forms;
 mod limits;
 mod methods;
 mod mishaps;

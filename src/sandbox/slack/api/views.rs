@@ -1,5 +1,7 @@
 //! `views.*`: modals, as far as opening, replacing and stacking them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -41,7 +43,7 @@ fn open(call: &mut Call<'_>) -> Result<Value, Refusal> {
     let id = call.state.next_id("V0");
     let view = stateful(call.state, view, &id, None, &id);
     call.state.modals.retain(|_, modal| modal.user != user);
-    call.state.modals.insert(id, Modal { user, view: view.clone() });
+    call.state.modals.insert(id, Modal { user, view: view.clone(), offered: BTreeMap::new() });
     Ok(json!({ "view": view }))
 }
 
@@ -57,7 +59,7 @@ fn push(call: &mut Call<'_>) -> Result<Value, Refusal> {
     let (previous, root) = (word("id"), word("root_view_id"));
     let id = call.state.next_id("V0");
     let view = stateful(call.state, view, &id, Some(&previous), &root);
-    call.state.modals.insert(id, Modal { user, view: view.clone() });
+    call.state.modals.insert(id, Modal { user, view: view.clone(), offered: BTreeMap::new() });
     Ok(json!({ "view": view }))
 }
 
@@ -76,7 +78,7 @@ fn update(call: &mut Call<'_>) -> Result<Value, Refusal> {
     let (id, previous) = (word("id").unwrap_or_default(), word("previous_view_id"));
     let (root, user) = (word("root_view_id").unwrap_or_default(), modal.user.clone());
     let view = stateful(call.state, view, &id, previous.as_deref(), &root);
-    call.state.modals.insert(id, Modal { user, view: view.clone() });
+    call.state.modals.insert(id, Modal { user, view: view.clone(), offered: BTreeMap::new() });
     Ok(json!({ "view": view }))
 }
 
