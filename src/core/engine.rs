@@ -441,9 +441,7 @@ fn apply_to(request: &mut Request, record: &Record, turn: u64) -> Result<(), &'s
         }
         Fact::Withdrawn { person } => {
             waiting(request)?;
-            if request.approvals.remove(person).is_none() {
-                return Err("there was no approval to withdraw");
-            }
+            request.approvals.remove(person).ok_or("there was no approval to withdraw")?;
         }
         Fact::Declined { person } => end_waiting(request, Ending::Declined(person.clone()))?,
         Fact::Cancelled { person } if *person == request.made.requester => end_waiting(request, Ending::Cancelled)?,

@@ -263,10 +263,7 @@ mod tests {
                     happens: daemon set a/b starts\nhappens: policy a/b allows all\nhappens: delete snapshots of a\n\
                     happens: lose 2 answers of compute POST setTags\nexpect in channel: a: b\nexpect in thread: c\nexpect rosa reads: d\n\
                     expect no writes\nexpect isolated\nexpect compute groups/a/targetSize: 1\nhappens: node a stops answering\n\
-                    rosa fills in: cordon node a
-rosa proposes from: a: b
-on discord
-happens: untag a quarantine-b";
+                    rosa fills in: cordon node a\nrosa proposes from: a: b\non discord\nhappens: untag a quarantine-b";
         let scenario = Scenario::parse(text).map(|scenario| scenario.lines.len());
         assert_eq!(scenario, Ok(25));
         for wrong in [

@@ -151,10 +151,10 @@ impl Model {
             assert!(self.log[index].at < request.made.expires_at);
             let mut objections = BTreeSet::new();
             for record in &self.log[..index] {
-                match &record.fact {
-                    Fact::Objected { person, .. } => _ = objections.insert(person.clone()),
-                    Fact::ObjectionLifted { person } => _ = objections.remove(person),
-                    _ => {}
+                if let Fact::Objected { person, .. } = &record.fact {
+                    objections.insert(person.clone());
+                } else if let Fact::ObjectionLifted { person } = &record.fact {
+                    objections.remove(person);
                 }
             }
             assert_eq!(objections, BTreeSet::new(), "it started over an objection");
