@@ -370,7 +370,7 @@ mod tests {
         );
         assert_eq!(
             answer("cordon node a --dryrun"),
-            "`cordon` does not take `--dryrun`; hint: did you mean `--dry-run`? usage: `cordon pod [NAMESPACE/]NAME | node NAME [cluster:NAME] [incident:REF] [reason:\"TEXT\"] [--dry-run]`"
+            "`cordon` does not take `--dryrun`; hint: did you mean `--dry-run`? usage: `cordon pod [NAMESPACE/]NAME | node NAME [cluster:NAME] [incident:REF] [reason:\"TEXT\"] [--include-stanch] [--dry-run]`"
         );
         assert!(answer("quarantine pod a/b clutser:x").contains("did you mean `cluster:`?"));
         assert!(answer("quarantine").starts_with("`quarantine` needs `pod [NAMESPACE/]NAME | node NAME`"));
