@@ -67,13 +67,14 @@ impl Bot {
     /// What is missing or wrong, in words for an operator; or that the audit log failed.
     pub async fn run(self, shutdown: CancellationToken, ready: impl FnOnce()) -> anyhow::Result<()> {
         let policy = Policy::from_toml(&self.policy).context("the policy is wrong")?;
+        // Before anything is written: a configuration that cannot work leaves no folder and no key.
+        let clusters = self.clusters().await?;
         std::fs::create_dir_all(&self.data).with_context(|| format!("cannot create `{}`", self.data.display()))?;
         let (log, memory) = open_log(&self.data.join("log"))?;
         let evidence = self.data.join("evidence");
         let evidence = EvidenceFolder::open(&evidence).with_context(|| format!("cannot use `{}`", evidence.display()))?;
         let copies = self.bucket(&evidence)?;
         let deliveries = SeenDeliveries::open(&self.data.join("derived"))?;
-        let clusters = self.clusters().await?;
         let clusters_of_app = clusters.iter().map(|(name, reach)| (name.clone(), reach.cluster())).collect();
         let (sender, events) = mpsc::channel(EVENTS);
         let doctor = self.doctor(&policy, &clusters, true);

@@ -333,12 +333,26 @@ mod sandbox {
         super::set_up("warn")?;
         let scenario = options.scenario.as_deref().map(read).transpose()?;
         let state = options.state.unwrap_or_else(|| std::env::temp_dir().join(format!("stanch-sandbox-{}", std::process::id())));
+        must_be_fresh(&state)?;
         tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(async {
             match scenario {
                 Some(scenario) => perform(&state, options.chat.setting(), &scenario).await,
                 None => serve(&state, options.chat.setting()).await,
             }
         })
+    }
+
+    /// The sandbox writes tokens and a log: those of somebody else, or of another world, must not be mixed with them.
+    fn must_be_fresh(state: &Path) -> anyhow::Result<()> {
+        let shown = state.display();
+        match std::fs::read_dir(state).map(|mut entries| entries.next().is_none()) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                anyhow::bail!("`{shown}` is not empty\nhint: every sandbox begins anew; name another folder with --state, or none")
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot use `{shown}` for --state")),
+        }
     }
 
     /// Begins again without the variables that could lead out of the sandbox.
@@ -360,17 +374,26 @@ mod sandbox {
 
     async fn perform(state: &Path, setting: Setting, scenario: &Scenario) -> anyhow::Result<ExitCode> {
         let mut stage = Stage::set(state, setting).await?;
-        let played = play(&mut stage, scenario, |line| say(&format!("> {line}"))).await;
+        let shutdown = CancellationToken::new();
+        super::cancel_on_signal(shutdown.clone()).await?;
+        let played = tokio::select! {
+            played = play(&mut stage, scenario, |line| say(&format!("> {line}"))) => Some(played),
+            () = shutdown.cancelled() => None,
+        };
         say(&format!("\nWhat people saw:\n{}", stage.transcript()));
         stage.strike().await?;
         say(&format!("The audit log and the evidence are in {}.", state.join("data").display()));
         match played {
-            Ok(()) => {
+            Some(Ok(())) => {
                 say("Everything that the scenario expects was so.");
                 Ok(ExitCode::SUCCESS)
             }
-            Err(failed) => {
+            Some(Err(failed)) => {
                 complain(&format!("The scenario failed at {failed}"));
+                Ok(ExitCode::FAILURE)
+            }
+            None => {
+                complain("The scenario was interrupted.");
                 Ok(ExitCode::FAILURE)
             }
         }

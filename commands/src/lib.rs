@@ -3,6 +3,8 @@
 //! Everything here is pure: a command line becomes [`parse::Parsed`], a survey becomes [`facts::Facts`], facts become a
 //! [`plan::Plan`], and [`check`] lints it. Nothing reads a clock, a file or a network.
 
+#![deny(clippy::disallowed_methods)]
+
 pub mod action;
 pub mod check;
 pub mod definition;
@@ -19,6 +21,7 @@ pub mod selector;
 pub mod ssh_key;
 mod taken_back;
 pub mod target;
+mod wording;
 
 use definition::Definition;
 

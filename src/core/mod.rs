@@ -1,4 +1,6 @@
-//! The pure core: who asked, who agreed, what happened. No I/O, no clock, no randomness, no async; a test guards that.
+//! The pure core: who asked, who agreed, what happened. No I/O, no clock, no randomness, no async; a test and a lint guard that.
+
+#![deny(clippy::disallowed_methods)]
 
 pub mod diagnosis;
 pub mod ending;

@@ -25,6 +25,7 @@ mod kubernetes_emulator;
 mod permission;
 mod plans;
 mod pod_plans;
+mod program;
 mod release;
 mod scenarios;
 mod shared_channel;

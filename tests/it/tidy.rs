@@ -57,6 +57,15 @@ fn the_core_and_the_commands_do_no_io() {
     }
 }
 
+/// A file that is longer has more than one subject.
+#[test]
+fn no_file_is_longer_than_600_lines() {
+    for (path, text) in ["src", "commands/src", "tests/it"].into_iter().flat_map(sources) {
+        let lines = text.lines().count();
+        assert!(lines <= 600, "{} has {lines} lines", path.display());
+    }
+}
+
 /// A defect that both had would hide itself.
 #[test]
 fn the_verifier_of_the_log_shares_nothing_with_its_writer() {

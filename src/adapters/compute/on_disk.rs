@@ -77,8 +77,13 @@ impl Session<'_> {
             Some(group) => self.group_size(group).await?.map(|target_size| GroupPrior { group: group.clone(), target_size }),
             None => None,
         };
-        let summary =
-            format!("read {} tags, {} external addresses and {} disks of {}", tags.len(), access_configs.len(), disks.len(), instance.name);
+        let summary = format!(
+            "read tags ({}), external addresses ({}) and disks ({}) of {}",
+            tags.len(),
+            access_configs.len(),
+            disks.len(),
+            instance.name
+        );
         let prior = InstancePrior {
             instance: instance.clone(),
             tags: tags.into_iter().collect(),

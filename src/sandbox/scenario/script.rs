@@ -125,30 +125,40 @@ pub(super) enum Expected {
     Holds { api: Api, path: String, value: serde_json::Value },
 }
 
-/// A line that is not understood.
+/// Why a text is no scenario.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "line {line} is not understood: `{text}`; a scenario has lines such as `amir reacts white_check_mark` or `expect in thread: isolated`"
-)]
-pub struct ScriptError {
-    /// From 1.
-    pub line: usize,
-    /// The line.
-    pub text: String,
+pub enum ScriptError {
+    /// It says nothing, so that playing it would prove nothing.
+    #[error("no line says what to do; a scenario has lines such as `amir reacts white_check_mark` or `expect in thread: isolated`")]
+    Empty,
+    /// A line is not understood.
+    #[error(
+        "line {line} is not understood: `{text}`; a scenario has lines such as `amir reacts white_check_mark` or `expect in thread: isolated`"
+    )]
+    Line {
+        /// From 1.
+        line: usize,
+        /// The line.
+        text: String,
+    },
 }
 
 impl Scenario {
     /// Reads a scenario, all of it before anything is played.
     ///
     /// # Errors
-    /// [`ScriptError`] for the first line that is not understood.
+    /// [`ScriptError`]: the first line that is not understood, or that there is none.
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
         let lines = (1..).zip(text.lines()).map(|(number, line)| (number, line.trim()));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(number, line)| {
-            let step = step(line).ok_or_else(|| ScriptError { line: number, text: line.to_owned() })?;
+            let step = step(line).ok_or_else(|| ScriptError::Line { line: number, text: line.to_owned() })?;
             Ok(Line { number, text: line.to_owned(), step })
         });
-        Ok(Self { lines: lines.collect::<Result<_, _>>()? })
+        let lines: Vec<Line> = lines.collect::<Result<_, _>>()?;
+        match lines.is_empty() {
+            true => Err(ScriptError::Empty),
+            false => Ok(Self { lines }),
+        }
     }
 }
 
@@ -275,7 +285,10 @@ mod tests {
             "expect rosa hears: x",
             "expect compute a/c: b",
         ] {
-            assert_eq!(Scenario::parse(wrong), Err(ScriptError { line: 1, text: wrong.to_owned() }));
+            assert_eq!(Scenario::parse(wrong), Err(ScriptError::Line { line: 1, text: wrong.to_owned() }));
+        }
+        for silent in ["", "# nothing\n\n"] {
+            assert_eq!(Scenario::parse(silent), Err(ScriptError::Empty));
         }
     }
 }

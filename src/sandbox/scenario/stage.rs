@@ -144,6 +144,12 @@ impl Clock for ShiftedClock {
     }
 }
 
+/// Whether an address is one of this machine's loopback interface, given as an IP address.
+fn is_here(address: &str) -> bool {
+    let host = address.parse::<hyper::Uri>().ok().and_then(|uri| uri.host().map(|host| host.trim_matches(['[', ']']).to_owned()));
+    host.and_then(|host| host.parse::<std::net::IpAddr>().ok()).is_some_and(|ip| ip.is_loopback())
+}
+
 impl Stage {
     /// Starts the emulators and the bot, with their state in a folder.
     ///
@@ -259,6 +265,7 @@ impl Stage {
             config.shared = [(one.clone(), other.clone()), (other.clone(), one.clone())].into();
         }
         config.compute_endpoint = Some(self.compute.url().parse()?);
+        self.must_be_here()?;
         Ok(Bot {
             config,
             policy: include_str!("../../../config/policy.toml").to_owned(),
@@ -268,6 +275,15 @@ impl Stage {
             clock: self.clock.clone(),
             pace: PACE,
         })
+    }
+
+    /// A sandbox that could reach something real would be a bot without credentials at best, and an accident at worst.
+    fn must_be_here(&self) -> anyhow::Result<()> {
+        let mut addresses = vec![self.compute.url(), self.slack.api_url(), self.kubernetes.url()];
+        addresses.extend(self.discord.as_ref().map(|server| server.emulator.url()));
+        let elsewhere = addresses.into_iter().find(|address| !is_here(address));
+        anyhow::ensure!(elsewhere.is_none(), "{} is not on loopback", elsewhere.unwrap_or_default());
+        Ok(())
     }
 
     async fn begin(&mut self) -> Result<(), StageError> {
@@ -546,4 +562,20 @@ fn texts(value: &Value, field: &str) -> Vec<String> {
 /// Every run of white space as one space.
 pub(super) fn squeezed(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_here;
+
+    #[test]
+    fn only_loopback_is_here() {
+        for here in ["http://127.0.0.1:8080", "http://127.0.0.1:1/api", "http://[::1]:9"] {
+            assert!(is_here(here), "{here}");
+        }
+        // A name could lead anywhere.
+        for elsewhere in ["https://compute.googleapis.com", "http://localhost:1", "http://10.0.0.1", "http://127.0.0.1.example.com", ""] {
+            assert!(!is_here(elsewhere), "{elsewhere}");
+        }
+    }
 }

@@ -1,24 +1,28 @@
 //! What Stanch says: every message as a value. [`Say::message`] gives it words, once; each platform renders the words into its own markup,
 //! and escapes everything in them, since much of it comes from a cluster that may be hostile.
 
+mod about_request;
+mod no;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use stanch_commands::CATALOGUE;
-use stanch_commands::action::{ActionClass, Undo};
 use stanch_commands::definition::Phase;
 use stanch_commands::locate::Finding;
 use stanch_commands::parse::UsageError;
-use stanch_commands::plan::{Plan, PlanDigest, StepId};
+use stanch_commands::plan::{Plan, PlanDigest};
 use stanch_commands::refusal::Refusal;
 use stanch_commands::target::RequestId;
 
 use super::diagnosis::{self, Diagnosis};
 use super::engine::Rejection;
 use super::identity::{Account, PersonId};
-use super::policy::{Decision, Reason};
-use super::request::{Ending, Fate, Request, Stage};
-use super::step::Outcome;
+use super::policy::Decision;
+use super::request::Request;
+use about_request::{dry_run, ended, objected, plan, progress, restarted, stage, title};
+pub use no::reason;
+use no::{denied, rejected};
 
 /// Something to say.
 #[derive(Clone, Debug, PartialEq)]
@@ -461,194 +465,6 @@ fn trouble(what: &str, hint: &str) -> Message {
     Message::of([Block::Text(sentence(what)), Block::Fine(sentence(&format!("hint: {hint}")))])
 }
 
-fn plan(id: &RequestId, request: &Request, roles: &BTreeSet<String>, mentions: &BTreeSet<Mention>) -> Message {
-    let made = &request.made;
-    let mut blocks = vec![
-        Block::Heading(format!("{id}: {}", title(&made.plan))),
-        Block::Table(vec![
-            ("asked by", made.requester.to_string()),
-            ("incident", made.incident.to_string()),
-            ("phase", made.phase.to_string()),
-            ("command", made.plan.command.clone()),
-        ]),
-    ];
-    blocks.extend(body(&made.plan));
-    let needs_votes = made.approvals_needed > 0;
-    match needs_votes {
-        true => {
-            let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
-            blocks.push(Block::Text(format!(
-                "Needs {} by somebody else with the role {}, until {}.",
-                approvals(usize::from(made.approvals_needed)),
-                roles.join(" or "),
-                time(made.expires_at)
-            )));
-            blocks.push(Block::Voting);
-        }
-        false => blocks.push(Block::Text("Needs no approval: it only saves what could be lost. It has started.".into())),
-    }
-    blocks.push(Block::Fine(format!("plan {}", request.digest.as_str())));
-    let mut controls = vec![];
-    if needs_votes {
-        controls.extend([Control::Approve(id.clone(), request.digest.clone()), Control::Decline(id.clone())]);
-    }
-    controls.push(Control::Halt(id.clone()));
-    Message { blocks, controls, mentions: mentions.clone() }
-}
-
-/// Steps and consequences.
-fn body(plan: &Plan) -> Vec<Block> {
-    let steps = plan.steps().map(|(step, body)| {
-        let early = if body.action.class() == ActionClass::Preserve { " (starts at once)" } else { "" };
-        (Mark::Pending, format!("{step}. {}{early}", body.action.summary()))
-    });
-    let mut blocks = vec![Block::Steps(steps.collect())];
-    let undo: Vec<String> = plan
-        .steps()
-        .filter_map(|(step, body)| match body.action.undo() {
-            Undo::Impossible(why) => Some(format!("step {step} cannot be undone: {why}")),
-            Undo::Nothing | Undo::Kept | Undo::Possible => None,
-        })
-        .collect();
-    let consequences = &plan.consequences;
-    for (title, items) in [
-        ("Whom it hits", &consequences.blast_radius),
-        ("Decided by the plan", &consequences.decisions),
-        ("Not reversible", &undo),
-        ("What an attacker could notice", &consequences.noticeable),
-        ("What stays open afterwards", &consequences.residual_risk),
-    ] {
-        if !items.is_empty() {
-            blocks.push(bullets(title, items));
-        }
-    }
-    blocks
-}
-
-fn dry_run(plan: &Plan, phase: Phase, approvals_needed: u8) -> Message {
-    let mut blocks = vec![Block::Heading(format!("Dry run: {}", title(plan))), Block::Table(vec![("command", plan.command.clone())])];
-    blocks.extend(body(plan));
-    blocks.push(Block::Text(format!(
-        "Nothing was changed and nobody was asked. Phase {phase}: it would need {}.",
-        approvals(usize::from(approvals_needed))
-    )));
-    Message::of(blocks)
-}
-
-fn progress(id: &RequestId, request: &Request) -> Message {
-    let fates = request.fates();
-    let lines = request.made.plan.steps().map(|(step, body)| {
-        let mark = mark(fates.get(&step).copied().unwrap_or(Fate::Pending));
-        (mark, format!("{step}. {}", standing(request, step, &body.action.summary())))
-    });
-    let mut blocks = vec![Block::Heading(format!("{id}: {}", stage(request))), Block::Text(votes(request))];
-    if request.stage == Stage::Waiting && !request.objections.is_empty() {
-        let names: Vec<&str> = request.objections.iter().map(PersonId::as_str).collect();
-        blocks.push(Block::Text(format!("Halted before its start by {}: nothing starts until that is taken back.", names.join(", "))));
-    }
-    blocks.push(Block::Steps(lines.collect()));
-    let controls = match request.stage {
-        Stage::Executing => vec![Control::Halt(id.clone())],
-        Stage::Waiting if !request.objections.is_empty() => vec![Control::Lift(id.clone())],
-        Stage::Waiting | Stage::Ended(_) => vec![],
-    };
-    Message { controls, ..Message::of(blocks) }
-}
-
-/// How a step stands: what was read back once it is in place, what is to be done until then.
-fn standing(request: &Request, step: StepId, action: &str) -> String {
-    match request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
-        Some(Outcome::Succeeded(receipt)) if receipt.already_so => format!("{} (already so)", receipt.summary),
-        Some(Outcome::Succeeded(receipt)) => receipt.summary.clone(),
-        Some(Outcome::Failed(failure)) => format!("{action}: {failure}"),
-        Some(Outcome::Unknown(why)) => format!("{action}: not known yet, {why}"),
-        None => action.to_owned(),
-    }
-}
-
-fn ended(id: &RequestId, request: &Request) -> Message {
-    let Stage::Ended(ending) = &request.stage else { return progress(id, request) };
-    let (mut in_place, mut missing, mut open, mut read_back) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let fates = request.fates();
-    for (step, body) in request.made.plan.steps() {
-        // That verifications succeeded is in the verdict; one that failed is why something else is not in place.
-        if body.action.class() == ActionClass::Verify && fates.get(&step) != Some(&Fate::Failed) {
-            if let Some(Outcome::Succeeded(receipt)) = request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
-                read_back.extend(receipt.details.iter().cloned());
-            }
-            continue;
-        }
-        let line = format!("{step}. {}", standing(request, step, &body.action.summary()));
-        match fates.get(&step) {
-            Some(Fate::Succeeded) => in_place.push(line),
-            Some(Fate::Running) => open.push(line),
-            Some(Fate::Failed) => {
-                let hint = match request.steps.get(&step).and_then(|run| run.outcome.as_ref()) {
-                    Some(Outcome::Failed(failure)) => failure.hint.as_ref().map(|hint| format!(" ({hint})")),
-                    Some(Outcome::Succeeded(_) | Outcome::Unknown(_)) | None => None,
-                };
-                missing.push(format!("{line}{}", hint.unwrap_or_default()));
-            }
-            Some(Fate::Pending | Fate::Withheld) | None => missing.push(line),
-        }
-    }
-    let mut blocks = vec![Block::Heading(format!("{id}: {}", stage(request))), Block::Text(verdict(request, ending))];
-    let residual = if *ending == Ending::Completed { request.made.plan.consequences.residual_risk.clone() } else { vec![] };
-    for (title, items) in [
-        ("In place, read back", in_place),
-        ("Still under way", open),
-        ("Not in place", missing),
-        ("Found at the end", read_back),
-        ("What stays open", residual),
-    ] {
-        if !items.is_empty() {
-            blocks.push(bullets(title, &items));
-        }
-    }
-    let again = match ending {
-        Ending::Expired | Ending::Stale | Ending::Incomplete => vec![Control::Resubmit(id.clone())],
-        Ending::Completed | Ending::Declined(_) | Ending::Cancelled | Ending::Halted(_) => vec![],
-    };
-    Message { controls: again, ..Message::of(blocks) }
-}
-
-fn verdict(request: &Request, ending: &Ending) -> String {
-    let node = &request.made.plan.node.name;
-    match ending {
-        Ending::Completed if request.made.plan.releases => {
-            format!("Node {node} is released: what can be undone was undone and read back.")
-        }
-        Ending::Completed if request.made.plan.isolates => {
-            format!("Node {node} is isolated: tag, firewall, addresses and group were read back.")
-        }
-        Ending::Completed => "Every step is in place and was read back.".into(),
-        Ending::Incomplete => {
-            "Not everything is in place. What is in place stays. Correct the cause and ask again: steps that are in place are not repeated."
-                .into()
-        }
-        Ending::Stale => "The target is gone or is another one now, so nothing more was done. Ask again to plan on what is there.".into(),
-        Ending::Declined(person) => format!("{person} declined. Nothing was changed."),
-        Ending::Cancelled => "The requester withdrew it. Nothing was changed.".into(),
-        Ending::Expired => "Nobody decided in time. Nothing was changed. Ask again for a fresh plan.".into(),
-        Ending::Halted(person) => format!("{person} halted the run. What is in place stays, nothing further starts."),
-    }
-}
-
-fn objected(person: &PersonId, reason: Option<&str>) -> Message {
-    let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    text(format!(
-        "{person} halted this before its start{why}. Nothing starts until {person} takes that back; an approver can decline it, the requester can cancel it."
-    ))
-}
-
-fn restarted(observing: &[String]) -> Message {
-    let mut blocks = vec![Block::Text("Stanch was restarted and goes on with this request. No step is carried out twice.".into())];
-    if !observing.is_empty() {
-        blocks.push(bullets("Under way before the restart, being read back first", observing));
-    }
-    Message::of(blocks)
-}
-
 fn catalogue() -> Message {
     let lines = CATALOGUE.iter().map(|definition| format!("{:<20} {:<9} {}", definition.name, definition.phase, definition.summary));
     Message::of([
@@ -675,110 +491,6 @@ fn list(open: &[(RequestId, Request)], isolated: &[(String, RequestId, Timestamp
         blocks.push(bullets("Evidence not copied yet", &not_copied.iter().map(ToString::to_string).collect::<Vec<_>>()));
     }
     Message::of(blocks)
-}
-
-fn denied(decision: &Decision) -> Message {
-    let reasons: Vec<String> = decision.reasons.iter().map(reason).collect();
-    trouble(&format!("not permitted: {}", reasons.join("; ")), "an administrator maps people and roles in config/policy.toml")
-}
-
-/// A reason in words.
-#[must_use]
-pub fn reason(reason: &Reason) -> String {
-    match reason {
-        Reason::Permit(id) => format!("permitted by {id}"),
-        Reason::ApproverRole(role) => format!("has the role {role}"),
-        Reason::UnmappedAccount(account) => format!("account {account} belongs to nobody in the policy"),
-        Reason::NoPermit => "no role of yours permits this here".into(),
-        Reason::NotAnApprover(phase) => format!("no role of yours approves {phase}"),
-        Reason::GroupsUnknown => "your groups could not be looked up, so no role comes from them".into(),
-        Reason::OwnRequest => "it is your own request".into(),
-        Reason::ProtectedNamespace(namespace) => format!("namespace {namespace} is protected"),
-    }
-}
-
-fn rejected(rejection: &Rejection) -> Message {
-    let (what, hint) = match rejection {
-        Rejection::NotPermitted(decision) => return denied(decision),
-        Rejection::UnknownRequest => ("there is no such request".into(), "`list` shows what is open"),
-        Rejection::DuplicateRequest => ("the request exists already".into(), "`list` shows what is open"),
-        Rejection::TooManyWaiting => ("too many requests wait for approval".into(), "decide or cancel some of them; `list` shows them"),
-        Rejection::NoApprovalsConfigured => {
-            ("the policy does not say who approves this phase".into(), "an administrator adds [approvals.PHASE] to config/policy.toml")
-        }
-        Rejection::OwnRequest => ("you cannot decide about your own request".into(), "ask somebody with an approver role"),
-        Rejection::AnotherPlan => ("that vote is for another plan".into(), "vote on the newest plan message"),
-        Rejection::AlreadyCounted => ("your approval was counted already".into(), "one person is one vote"),
-        Rejection::NothingToWithdraw => ("there is no approval of yours".into(), "nothing was changed"),
-        Rejection::NotYours => ("only the requester can cancel".into(), "an approver can decline; `halt` stops a run"),
-        Rejection::Started => ("it has started, so votes change nothing any more".into(), "use halt to stop the run"),
-        Rejection::Ended => ("it is over".into(), "`status` shows how it ended"),
-        Rejection::Expired => ("it has expired".into(), "ask again for a fresh plan"),
-        Rejection::AlreadyObjected => (
-            "your halt stands already, so nothing starts".into(),
-            "`Take my halt back` on the progress message lifts it; an approver can decline, the requester can cancel",
-        ),
-        Rejection::NothingToLift => ("there is no halt of yours on it".into(), "only whoever pressed Halt takes that back"),
-        Rejection::NoQuorum => ("too few approvals are left".into(), "somebody else has to approve"),
-        Rejection::Locked(holder) => (format!("request {holder} works on that node"), "it goes on by itself when the other one has ended"),
-        Rejection::NotReady => ("the step is not ready".into(), "`status` shows what it waits for"),
-        Rejection::HaltStands(person) => (
-            format!("nothing starts while the halt reaction of {person} stands on the plan"),
-            "decline it instead, or take the reaction back",
-        ),
-        Rejection::VotersUnclear => (
-            "the chat does not say at present who agrees and who objects, so nothing starts".into(),
-            "it is tried again until the request expires",
-        ),
-        Rejection::NotRecorded => ("the audit log takes no records, so this does not count".into(), "Stanch has stopped: tell who runs it"),
-        Rejection::NotUnderWay => ("the step is not under way".into(), "`status` shows the steps"),
-    };
-    trouble(&what, hint)
-}
-
-fn stage(request: &Request) -> String {
-    match &request.stage {
-        Stage::Waiting if request.made.approvals_needed == 0 => "running".into(),
-        Stage::Waiting => "waiting for approval".into(),
-        Stage::Executing => "running".into(),
-        Stage::Ended(Ending::Completed) => "done".into(),
-        Stage::Ended(Ending::Incomplete) => "ended, incomplete".into(),
-        Stage::Ended(Ending::Stale) => "ended, the target changed".into(),
-        Stage::Ended(Ending::Declined(person)) => format!("declined by {person}"),
-        Stage::Ended(Ending::Cancelled) => "cancelled".into(),
-        Stage::Ended(Ending::Expired) => "expired".into(),
-        Stage::Ended(Ending::Halted(person)) => format!("halted by {person}"),
-    }
-}
-
-fn votes(request: &Request) -> String {
-    let needed = request.made.approvals_needed;
-    if needed == 0 {
-        return "Needs no approval.".into();
-    }
-    let names: Vec<&str> = request.approvals.keys().map(PersonId::as_str).collect();
-    let by = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
-    let until = if request.stage == Stage::Waiting { format!(", until {}", time(request.made.expires_at)) } else { String::new() };
-    format!("Approvals: {} of {needed}{by}{until}.", names.len())
-}
-
-fn mark(fate: Fate) -> Mark {
-    match fate {
-        Fate::Pending => Mark::Pending,
-        Fate::Running => Mark::Running,
-        Fate::Succeeded => Mark::Done,
-        Fate::Failed => Mark::Failed,
-        Fate::Withheld => Mark::Withheld,
-    }
-}
-
-/// `quarantine pod shop/cart on node gke-1`.
-fn title(plan: &Plan) -> String {
-    let word = plan.command.split(' ').next().unwrap_or_default();
-    match plan.suspects.first() {
-        Some(suspect) => format!("{word} pod {suspect} on node {}", plan.node.name),
-        None => format!("{word} node {}", plan.node.name),
-    }
 }
 
 fn bullets(title: &'static str, items: &[String]) -> Block {
