@@ -10,6 +10,7 @@ use crate::prior::PodPrior;
 use crate::runtime::{Ending, PrivilegedPod, SshRoute};
 use crate::ssh_key::SshKey;
 use crate::target::{ComputeName, DiskRef, GroupRef, InstanceRef, Location, NodeRef, PodRef, ProjectId, RequestId, Uid, WorkloadRef};
+pub use crate::wording::pods;
 
 /// One step's action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -593,10 +594,4 @@ pub enum Undo {
     Possible,
     /// It cannot be undone, and why.
     Impossible(&'static str),
-}
-
-/// `1 pod`, `2 pods`.
-#[must_use]
-pub fn pods(count: usize) -> String {
-    format!("{count} pod{}", if count == 1 { "" } else { "s" })
 }

@@ -1,6 +1,6 @@
 //! What each action is called in a plan, and whether it can be undone.
 
-use crate::action::{Action, ComputeAction, KubernetesAction, SshAction, Undo, pods};
+use crate::action::{Action, ComputeAction, KubernetesAction, SshAction, Undo};
 use crate::runtime::{Ending, Verb};
 use crate::target::{PodRef, WorkloadRef};
 
@@ -262,4 +262,10 @@ fn words(workloads: &[WorkloadRef]) -> String {
 
 fn list(pods: &[PodRef]) -> String {
     pods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `1 pod`, `2 pods`.
+#[must_use]
+pub fn pods(count: usize) -> String {
+    format!("{count} pod{}", if count == 1 { "" } else { "s" })
 }
